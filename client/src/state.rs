@@ -1,0 +1,418 @@
+//! The one truth about a client: its state, and why it is closed.
+
+use std::{error::Error as StdError, fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use everwire_engine::{CloseCode, CloseFrame, EngineError, Refusal, Stage};
+
+/// Where a client stands. There is one way round:
+///
+/// ```text
+/// Initialized ─connect─> Connecting ─open─> Authenticating ─health check─> Connected
+///       any of the last three ─> Disconnecting(source) ─> Disconnected(source)
+/// ```
+///
+/// The names are those of the seed and of Stream's SDKs.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the way round is complete; a UI shall match all of it")]
+pub enum ConnectionState {
+    /// `connect` was never called.
+    Initialized,
+    /// The engine dials.
+    Connecting,
+    /// The socket is open; the authentication and the first health check are under way.
+    Authenticating,
+    /// Fully established.
+    Connected(HealthCheckInfo),
+    /// The close handshake is under way.
+    Disconnecting(DisconnectionSource),
+    /// Closed. The client stays here until somebody connects it again.
+    Disconnected(DisconnectionSource),
+}
+
+impl ConnectionState {
+    /// The state's name, as it is written above.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Initialized => "Initialized",
+            Self::Connecting => "Connecting",
+            Self::Authenticating => "Authenticating",
+            Self::Connected(_) => "Connected",
+            Self::Disconnecting(_) => "Disconnecting",
+            Self::Disconnected(_) => "Disconnected",
+        }
+    }
+
+    /// Whether the connection is fully established.
+    pub const fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected(_))
+    }
+
+    /// Whether an attempt is under way: dialling or authenticating.
+    pub const fn is_connecting(&self) -> bool {
+        matches!(self, Self::Connecting | Self::Authenticating)
+    }
+
+    /// Why it closes or is closed.
+    pub const fn source(&self) -> Option<&DisconnectionSource> {
+        match self {
+            Self::Disconnecting(source) | Self::Disconnected(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// What a health check told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HealthCheckInfo {
+    /// The server's name for this connection. The basic health check event carries it back.
+    pub connection_id: Option<String>,
+    /// How many participate, for servers that say so.
+    pub participant_count: Option<u32>,
+}
+
+impl HealthCheckInfo {
+    /// An info with a connection id.
+    pub fn with_connection_id(connection_id: impl Into<String>) -> Self {
+        Self { connection_id: Some(connection_id.into()), participant_count: None }
+    }
+}
+
+/// Why a connection was closed. Recovery decides by this, and by nothing else.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DisconnectionSource {
+    /// The user called `disconnect`, or dropped the last handle.
+    UserInitiated,
+    /// The server closed, refused, or broke off; also a transport error and a failed dial.
+    ServerInitiated(ServerReason),
+    /// Recovery asked for it: the path moved, the machine slept, the application went to the background.
+    SystemInitiated,
+    /// A pong was due and did not come.
+    NoPongReceived,
+    /// The attempt exceeded a deadline.
+    ConnectTimeout {
+        /// Which one.
+        stage: AttemptStage,
+    },
+    /// Credentials could not be produced, or were refused.
+    AuthenticationFailed(AuthenticationError),
+}
+
+impl DisconnectionSource {
+    /// The source's name, as it is written above.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UserInitiated => "UserInitiated",
+            Self::ServerInitiated(_) => "ServerInitiated",
+            Self::SystemInitiated => "SystemInitiated",
+            Self::NoPongReceived => "NoPongReceived",
+            Self::ConnectTimeout { .. } => "ConnectTimeout",
+            Self::AuthenticationFailed(_) => "AuthenticationFailed",
+        }
+    }
+
+    /// What the server said, if it was the server.
+    pub const fn server_reason(&self) -> Option<&ServerReason> {
+        match self {
+            Self::ServerInitiated(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The server's error, from a frame or from a refused authentication.
+    pub const fn api_error(&self) -> Option<&ApiError> {
+        match self {
+            Self::ServerInitiated(reason) => reason.api_error.as_ref(),
+            Self::AuthenticationFailed(error) => error.api_error.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// For logs: the source and all that is known, on one line, no secrets.
+impl fmt::Display for DisconnectionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServerInitiated(reason) => write!(f, "ServerInitiated: {reason}"),
+            Self::ConnectTimeout { stage } => write!(f, "ConnectTimeout: {stage}"),
+            Self::AuthenticationFailed(error) => write!(f, "AuthenticationFailed: {error}"),
+            other => f.write_str(other.name()),
+        }
+    }
+}
+
+/// A part of an attempt that has a deadline.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AttemptStage {
+    /// A stage of the engine.
+    Engine(Stage),
+    /// Authentication and the first health check.
+    Authentication,
+}
+
+impl fmt::Display for AttemptStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(stage) => stage.fmt(f),
+            Self::Authentication => f.write_str("authentication"),
+        }
+    }
+}
+
+/// Everything that is known about a disconnection by the server's side. Each fact stands apart; all may be
+/// missing.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ServerReason {
+    /// The close frame it sent.
+    pub close: Option<CloseFrame>,
+    /// The error it announced before, as an event or as the body of a refused upgrade.
+    pub api_error: Option<ApiError>,
+    /// What the engine met: a failed dial, a refused upgrade, a reset.
+    pub engine_error: Option<EngineError>,
+}
+
+impl ServerReason {
+    /// The server sent a close frame.
+    pub fn closed(close: Option<CloseFrame>) -> Self {
+        Self { close, ..Self::default() }
+    }
+
+    /// The server announced an error.
+    pub fn api_error(error: ApiError) -> Self {
+        Self { api_error: Some(error), ..Self::default() }
+    }
+
+    /// The engine met an error.
+    pub fn engine_error(error: EngineError) -> Self {
+        Self { engine_error: Some(error), ..Self::default() }
+    }
+
+    /// The close code; 1006 when the connection ended without a close frame
+    /// ([RFC 6455 §7.1.5](https://www.rfc-editor.org/rfc/rfc6455#section-7.1.5)).
+    pub fn close_code(&self) -> CloseCode {
+        self.close.as_ref().map_or(CloseCode::ABNORMAL, |frame| frame.code)
+    }
+
+    /// The HTTP answer, when the upgrade was refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.engine_error.as_ref().and_then(EngineError::refusal)
+    }
+
+    /// The HTTP status, when the upgrade was refused.
+    pub fn http_status(&self) -> Option<u16> {
+        self.refusal().map(|refusal| refusal.status.as_u16())
+    }
+}
+
+impl fmt::Display for ServerReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if let Some(error) = &self.api_error {
+            write!(f, "{error}")?;
+            separator = "; ";
+        }
+        if let Some(frame) = &self.close {
+            write!(f, "{separator}close code {}", frame.code)?;
+            if !frame.reason.is_empty() {
+                write!(f, " {:?}", frame.reason)?;
+            }
+            separator = "; ";
+        }
+        if let Some(error) = &self.engine_error {
+            write!(f, "{separator}{error}")?;
+            separator = "; ";
+        }
+        if separator.is_empty() {
+            f.write_str("the connection ended without a close frame (1006)")?;
+        }
+        Ok(())
+    }
+}
+
+/// An error that the server announced in its own protocol. The fields are Stream's
+/// (`connection.error`); a decoder for another protocol fills what it has.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ApiError {
+    /// The protocol's own code, such as 40 for an expired token.
+    pub code: i64,
+    /// The HTTP-like status that goes with it.
+    pub status: Option<u16>,
+    /// In words.
+    pub message: String,
+    /// The server says that trying again is pointless.
+    pub unrecoverable: bool,
+    /// The server says not to try sooner.
+    pub retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// Stream's code for an expired token.
+    pub const TOKEN_EXPIRED: i64 = 40;
+
+    /// An error with a code and words.
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), ..Self::default() }
+    }
+
+    /// With the HTTP-like status.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Marked as one after which trying again is pointless.
+    #[must_use]
+    pub const fn unrecoverable(mut self) -> Self {
+        self.unrecoverable = true;
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "API error {}", self.code)?;
+        if !self.message.is_empty() {
+            write!(f, " {:?}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for ApiError {}
+
+/// Why an authentication failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AuthenticationErrorKind {
+    /// The credential provider or `on_connection_established` returned an error.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// The provider took longer than its deadline.
+    Timeout,
+    /// The server refused the credentials.
+    Refused,
+    /// The provider returned the very credentials that the server has just refused.
+    RefusedTwice,
+}
+
+/// A failed authentication.
+#[derive(Clone)]
+pub struct AuthenticationError {
+    kind: AuthenticationErrorKind,
+    /// What the server said to the refused credentials.
+    pub(crate) api_error: Option<ApiError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl AuthenticationError {
+    /// An error of a kind.
+    pub const fn new(kind: AuthenticationErrorKind) -> Self {
+        Self { kind, api_error: None, source: None }
+    }
+
+    /// Credentials could not be produced, for this reason.
+    pub fn failed(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            kind: AuthenticationErrorKind::Failed,
+            api_error: None,
+            source: Some(Arc::from(source.into())),
+        }
+    }
+
+    /// The server refused the credentials and said so.
+    pub const fn refused(error: ApiError) -> Self {
+        Self { kind: AuthenticationErrorKind::Refused, api_error: Some(error), source: None }
+    }
+
+    /// With what the server said to the refused credentials.
+    #[must_use]
+    pub fn with_api_error(mut self, error: Option<ApiError>) -> Self {
+        self.api_error = error;
+        self
+    }
+
+    /// What failed.
+    pub const fn kind(&self) -> AuthenticationErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            AuthenticationErrorKind::Failed => "credentials could not be produced",
+            AuthenticationErrorKind::Panicked => "the authentication panicked",
+            AuthenticationErrorKind::Timeout => "credentials were not produced in time",
+            AuthenticationErrorKind::Refused => "the server refused the credentials",
+            AuthenticationErrorKind::RefusedTwice => "the provider returned refused credentials again",
+        })?;
+        match &self.api_error {
+            Some(error) => write!(f, " ({error})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticationError")
+            .field("kind", &self.kind)
+            .field("api_error", &self.api_error)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl StdError for AuthenticationError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// What a client is at a moment: the state, and the facts that a decision needs beside it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The state.
+    pub state: ConnectionState,
+    /// Which attempt this is about; the first is 1, and 0 means that there was none.
+    pub generation: u64,
+    /// Whether the user wants a connection: `true` from `connect` until `disconnect`. Recovery acts only
+    /// while it is.
+    pub wanted: bool,
+    /// Our address of the live connection, where the engine knows it.
+    pub local_addr: Option<SocketAddr>,
+    /// The peer's address of the live connection, where the engine knows it.
+    pub peer_addr: Option<SocketAddr>,
+}
+
+impl Snapshot {
+    /// The snapshot of a client that was never connected.
+    pub const fn initialized() -> Self {
+        Self {
+            state: ConnectionState::Initialized,
+            generation: 0,
+            wanted: false,
+            local_addr: None,
+            peer_addr: None,
+        }
+    }
+
+    /// A snapshot of a state, for clients that are not ours and for tests.
+    pub const fn new(state: ConnectionState, generation: u64, wanted: bool) -> Self {
+        Self { state, generation, wanted, local_addr: None, peer_addr: None }
+    }
+
+    /// With the local address of the live connection.
+    #[must_use]
+    pub const fn with_local_addr(mut self, local_addr: SocketAddr) -> Self {
+        self.local_addr = Some(local_addr);
+        self
+    }
+}

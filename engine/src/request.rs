@@ -1,0 +1,345 @@
+//! Where to connect, and with what.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::{EngineError, EngineErrorKind, Stage};
+
+/// Scheme, host and port: what of a URL may be printed.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Endpoint {
+    secure: bool,
+    host: String,
+    port: u16,
+}
+
+impl Endpoint {
+    /// The host: a name, an IPv4 address, or an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; 80 and 443 when the URL had none.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the scheme asks for TLS.
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A checked request for a connection: URL, headers, subprotocols.
+///
+/// Everything is checked when it is given, so an engine never meets a malformed one. Paths, queries,
+/// userinfo and header values may be secrets: they never print.
+///
+/// ```
+/// use everwire_engine::ConnectRequest;
+///
+/// let request = ConnectRequest::new("wss://user:pw@chat.example.org/room?token=s3cret")?
+///     .header("x-client", "everwire")?
+///     .subprotocol("chat.v2")?;
+/// assert_eq!(request.endpoint().to_string(), "wss://chat.example.org:443");
+/// assert!(!format!("{request:?}").contains("s3cret"));
+/// assert!(ConnectRequest::new("http://example.org").is_err());
+/// # Ok::<(), everwire_engine::EngineError>(())
+/// ```
+#[derive(Clone)]
+pub struct ConnectRequest {
+    endpoint: Endpoint,
+    /// As it goes into the `Host` header.
+    authority: String,
+    path_and_query: String,
+    headers: HeaderMap,
+    subprotocols: Vec<String>,
+}
+
+impl ConnectRequest {
+    /// A request for a `ws://` or `wss://` URL. Userinfo in it becomes Basic authentication
+    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::InvalidRequest`], saying what is wrong with the URL.
+    pub fn new(url: &str) -> Result<Self, EngineError> {
+        // RFC 6455 §3 allows no fragment; http::Uri would drop one without a word.
+        if url.contains('#') {
+            return Err(invalid("the URL has a fragment (#), which a WebSocket URL must not have"));
+        }
+        let uri: Uri = url
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| invalid("the URL cannot be parsed").with_source(error))?;
+        let secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some(other) => {
+                return Err(invalid(format!("the URL's scheme is {other:?}, where ws or wss is needed")));
+            }
+            None => return Err(invalid("the URL has no scheme; it begins with ws:// or wss://")),
+        };
+        let host = uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(invalid("the URL has no host"));
+        }
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let (userinfo, host_and_port) = match authority.rsplit_once('@') {
+            Some((userinfo, rest)) => (Some(userinfo), rest),
+            None => (None, authority),
+        };
+        let port = match port_of(host_and_port) {
+            None => {
+                if secure {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(text) => match text.parse() {
+                Ok(0) => return Err(invalid("the URL's port is 0")),
+                Ok(port) => port,
+                Err(_) => {
+                    return Err(invalid(format!("the URL's port is {text:?}, where 1-65535 is needed")));
+                }
+            },
+        };
+        let path_and_query = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            "" => "/".to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            path => path.to_owned(),
+        };
+        let mut request = Self {
+            endpoint: Endpoint { secure, host: host.to_owned(), port },
+            authority: host_and_port.to_owned(),
+            path_and_query,
+            headers: HeaderMap::new(),
+            subprotocols: Vec::new(),
+        };
+        if let Some(userinfo) = userinfo {
+            let mut value = HeaderValue::from_str(&basic(userinfo))
+                .map_err(|error| invalid("the URL's userinfo cannot be sent").with_source(error))?;
+            value.set_sensitive(true);
+            request.headers.insert(http::header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    /// With one more header. A name may be given several times.
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::InvalidRequest`] for a name or value that HTTP does not allow, and for the headers
+    /// that belong to the handshake itself (`Host`, `Connection`, `Upgrade`, `Sec-WebSocket-*`,
+    /// `Content-Length`, `Transfer-Encoding`).
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, EngineError> {
+        let name: HeaderName =
+            name.parse().map_err(|_| invalid(format!("{name:?} is no name for a header")))?;
+        let mut value: HeaderValue = value.parse().map_err(|_| {
+            invalid(format!("the value of header {name} has characters that HTTP does not allow"))
+        })?;
+        let forbidden = ["host", "connection", "upgrade", "content-length", "transfer-encoding"];
+        if forbidden.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-") {
+            return Err(invalid(format!(
+                "header {name} belongs to the handshake and cannot be set (subprotocols have their own setter)"
+            )));
+        }
+        value.set_sensitive(true);
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// With one more subprotocol to offer, in the order of preference.
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::InvalidRequest`] for one that is no HTTP token or is offered twice.
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, EngineError> {
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(invalid(format!("{name:?} is no name for a subprotocol")));
+        }
+        if self.subprotocols.iter().any(|offered| offered == name) {
+            return Err(invalid(format!("subprotocol {name:?} is offered twice")));
+        }
+        self.subprotocols.push(name.to_owned());
+        Ok(self)
+    }
+
+    /// Scheme, host and port.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Host and port as the URL wrote them: the value of the `Host` header.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Path and query, at least `/`. May hold secrets.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+
+    /// The additional headers.
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The subprotocols to offer.
+    pub fn subprotocols(&self) -> &[String] {
+        &self.subprotocols
+    }
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("endpoint", &format_args!("{}", self.endpoint))
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("subprotocols", &self.subprotocols)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> EngineError {
+    EngineError::new(EngineErrorKind::InvalidRequest, Stage::Request).with_detail(detail)
+}
+
+/// What stands after the colon of the port, if there is one.
+fn port_of(host_and_port: &str) -> Option<&str> {
+    let after_host = match host_and_port.rfind(']') {
+        Some(end) => &host_and_port[end + 1..],
+        None => host_and_port,
+    };
+    after_host.rsplit_once(':').map(|(_, port)| port)
+}
+
+/// `user:password`, percent-decoded, as the value of an `Authorization` header.
+pub(crate) fn basic(userinfo: &str) -> String {
+    format!("Basic {}", base64(&percent_decode(userinfo)))
+}
+
+/// Bytes behind `%XX`; everything else, also a stray `%`, stands for itself.
+fn percent_decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match (bytes[at], hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+/// Base 64 with padding ([RFC 4648 §4](https://www.rfc-editor.org/rfc/rfc4648#section-4)).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group =
+            chunk.iter().fold(0_u32, |acc, &byte| acc << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            let sextet = (group >> (18 - 6 * position)) & 63;
+            out.push(if position <= chunk.len() { ALPHABET[sextet as usize] as char } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(url: &str) -> String {
+        ConnectRequest::new(url).expect_err(url).to_string()
+    }
+
+    #[test]
+    fn bad_urls_get_an_error_that_says_what_is_wrong() {
+        assert!(detail("http://a").contains("ws or wss"));
+        assert!(detail("example.org/x").contains("URL"));
+        assert!(detail("wss://").contains("URL"));
+        assert!(detail("wss://:80/").contains("host") || detail("wss://:80/").contains("parsed"));
+        assert!(detail("wss://a:0/").contains("port is 0"));
+        assert!(detail("wss://a:65536/").contains("65536") || detail("wss://a:65536/").contains("parsed"));
+        assert!(detail("wss://a/#x").contains("fragment"));
+        assert!(detail("wss://a b/").contains("parsed"));
+        assert!(detail("").contains("parsed"));
+    }
+
+    #[test]
+    fn endpoints_have_default_ports_and_ipv6_without_brackets() {
+        let at = |url| ConnectRequest::new(url).unwrap();
+        assert_eq!(at("ws://h").endpoint().to_string(), "ws://h:80");
+        assert_eq!(at("wss://h").endpoint().port(), 443);
+        assert_eq!(at("wss://[::1]:9/x").endpoint().host(), "::1");
+        assert_eq!(at("wss://[::1]:9/x").endpoint().to_string(), "wss://[::1]:9");
+        assert_eq!(at("wss://[::1]:9/x").authority(), "[::1]:9");
+        assert_eq!(at("ws://h?a=b").path_and_query(), "/?a=b");
+    }
+
+    #[test]
+    fn userinfo_becomes_basic_authentication_and_never_prints() {
+        let request = ConnectRequest::new("wss://Aladdin:open%20sesame@h:1/p?q=1").unwrap();
+        // The example of RFC 7617 §2.
+        assert_eq!(request.headers()["authorization"], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        let printed = format!("{request:?} {}", request.endpoint());
+        for secret in ["Aladdin", "sesame", "QWxh", "q=1"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_handshake_and_control_characters_are_refused() {
+        let request = || ConnectRequest::new("ws://h").unwrap();
+        for name in
+            ["Host", "Upgrade", "connection", "Sec-WebSocket-Key", "sec-websocket-protocol", "a b", ""]
+        {
+            assert!(request().header(name, "x").is_err(), "{name}");
+        }
+        let error = request().header("x-a", "s3cret\r\nX: y").unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn subprotocols_are_tokens_and_offered_once() {
+        let request = ConnectRequest::new("ws://h").unwrap().subprotocol("v2").unwrap();
+        assert!(request.clone().subprotocol("v2").is_err());
+        assert!(request.clone().subprotocol("a,b").is_err());
+        assert!(request.subprotocol("").is_err());
+    }
+
+    #[test]
+    fn base64_as_in_rfc_4648_section_10() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+}

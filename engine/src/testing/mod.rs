@@ -1,0 +1,1 @@
+//! For tests, yours and ours: an in-memory connection, a scripted engine, the conformance suite.
