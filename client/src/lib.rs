@@ -8,4 +8,7 @@ pub use state::{
 };
 
 #[doc(no_inline)]
-pub use everwire_engine::{CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, Message, Text};
+pub use everwire_engine::{
+    CertificateProblem, CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, EngineErrorKind, Message,
+    Refusal, Stage, Text,
+};
