@@ -1,0 +1,59 @@
+//! How recovery reaches a client: the trait [`RecoverableClient`].
+
+use std::time::Duration;
+
+use everwire_client::Snapshot;
+use futures_core::Stream;
+
+/// A client that can be recovered: what `ConnectionRecoveryHandler` needs
+/// to know and to ask for. `everwire_client::Client` implements it; implement it for a socket of your own in
+/// about thirty lines.
+///
+/// # Contract
+/// - [`snapshots`](Self::snapshots) yields the current snapshot first, then one after each change. It may skip
+///   intermediate ones, never the latest. Its end means that the client is gone for good.
+/// - [`Snapshot::generation`] grows with every attempt, whoever began it, and stays the same until the next
+///   one begins. Recovery judges each generation's end once.
+/// - [`Snapshot::wanted`] is the user's wish: `true` from their `connect` until their `disconnect`. The client
+///   knows it first, so every request here is a request only: a user's `disconnect` that came before wins.
+/// - None of the requests blocks or fails; what comes of them shows in the snapshots.
+///
+/// # Wrong, then right
+/// A `reconnect` that dials whatever the user wants revives a client that was closed on purpose:
+/// ```text
+/// fn reconnect(&self) { self.commands.send(Command::Dial) }             // a log-out in flight is undone
+/// fn reconnect(&self) { self.commands.send(Command::DialIfWanted) }     // the owner of the wish decides
+/// ```
+pub trait RecoverableClient: Send + 'static {
+    /// The current snapshot, then each change.
+    fn snapshots(&self) -> impl Stream<Item = Snapshot> + Send + Unpin + 'static;
+
+    /// Connects again, if the user still wants it and the client is disconnected; else does nothing.
+    fn reconnect(&self);
+
+    /// Disconnects with the source `SystemInitiated` when an attempt is under way or the client is connected.
+    /// Never overrides the user's own disconnect.
+    fn disconnect_system(&self);
+
+    /// As [`disconnect_system`](Self::disconnect_system), when the path is known to be dead: nobody would hear
+    /// a close frame, so a client that can should drop its socket at once instead of waiting for the answer.
+    fn abandon(&self) {
+        self.disconnect_system();
+    }
+
+    /// Asks the peer for a sign of life at once; it is due within `deadline`. When it does not come, the
+    /// client disconnects with `NoPongReceived`. Does nothing unless connected.
+    fn probe(&self, deadline: Duration);
+
+    /// For the application: a better path than the connection's own has come (`true`), or is no longer there
+    /// (`false`). By default nothing happens.
+    fn reconnect_suggested(&self, suggested: bool) {
+        let _ = suggested;
+    }
+
+    /// For the application: whether the live connection can still carry anything, as far as the system tells.
+    /// By default nothing happens.
+    fn viability_changed(&self, viable: bool) {
+        let _ = viable;
+    }
+}
