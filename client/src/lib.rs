@@ -1,7 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod decode;
 mod state;
 
+#[cfg(feature = "json")]
+pub use decode::JsonDecoder;
+pub use decode::{
+    DecodeError, DecodeErrorKind, DecoderFn, EventDecoder, RawDecoder, RawEvent, Reject, WsEvent, decoder_fn,
+};
 pub use state::{
     ApiError, AttemptStage, AuthenticationError, AuthenticationErrorKind, ConnectionState,
     DisconnectionSource, HealthCheckInfo, ServerReason, Snapshot,
