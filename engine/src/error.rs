@@ -294,7 +294,7 @@ impl fmt::Display for EngineError {
             EngineErrorKind::Certificate(problem) => write!(f, "the certificate was refused: {problem}")?,
             EngineErrorKind::Upgrade => f.write_str("the answer to the upgrade is no valid acceptance")?,
             EngineErrorKind::Refused(status) => {
-                write!(f, "the server refused the upgrade with HTTP {status}")?
+                write!(f, "the server refused the upgrade with HTTP {status}")?;
             }
             EngineErrorKind::Timeout => f.write_str("not done within the deadline")?,
             EngineErrorKind::Protocol => f.write_str("the peer broke the WebSocket protocol")?,

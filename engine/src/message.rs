@@ -131,11 +131,13 @@ impl Text {
     }
 
     #[cfg(feature = "tungstenite")]
+    #[allow(dead_code, reason = "the tungstenite engine uses it")]
     pub(crate) const fn from_checked(text: Checked) -> Self {
         Self(text)
     }
 
     #[cfg(feature = "tungstenite")]
+    #[allow(dead_code, reason = "the tungstenite engine uses it")]
     pub(crate) fn into_checked(self) -> Checked {
         self.0
     }
