@@ -1,1 +1,10 @@
-//! stub
+//! What the programs of this package share: the room protocol, the signalling server that speaks it, the proxy
+//! that spoils a path on purpose, and the pieces of a command line.
+//!
+//! The programs themselves are short and stand in `src/bin` and `examples`; `README.md` lists them all.
+
+pub mod cli;
+pub mod clock;
+pub mod proxy;
+pub mod room;
+pub mod server;
