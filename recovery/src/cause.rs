@@ -18,6 +18,8 @@ pub enum Cause {
     Foreground,
     /// Local: [`retry_now`](crate::ConnectionRecoveryHandler::retry_now) was called.
     UserAsked,
+    /// Local: the application went to the background.
+    Background,
     /// Local: somebody on our side disconnected with `SystemInitiated`.
     SystemInitiated,
     /// Local: the path's last word was that there is none, or the wall clock was set. Only for a probe.
@@ -58,6 +60,7 @@ impl Cause {
                 | Self::NetworkUp
                 | Self::WokeUp
                 | Self::Foreground
+                | Self::Background
                 | Self::UserAsked
                 | Self::SystemInitiated
                 | Self::Doubt
@@ -71,6 +74,7 @@ impl Cause {
             Self::NetworkUp => "network_up",
             Self::WokeUp => "woke_up",
             Self::Foreground => "foreground",
+            Self::Background => "background",
             Self::UserAsked => "user_asked",
             Self::SystemInitiated => "system_initiated",
             Self::Doubt => "doubt",
