@@ -3,18 +3,26 @@
 mod budget;
 mod cause;
 mod client;
+mod core;
 mod decision;
 mod error;
+mod ladder;
+mod options;
+mod output;
+mod path;
 mod policy;
 mod retry_after;
 mod rng;
 mod strategy;
 
+pub use crate::core::RecoveryCore;
 pub use budget::RetryBudget;
 pub use cause::{Cause, StopReason};
 pub use client::RecoverableClient;
 pub use decision::{Decide, DecisionTable, Evidence, Verdict};
 pub use error::InvalidConfig;
+pub use options::RecoveryOptions;
+pub use output::{Decision, Input, Output, RecoveryStatus};
 pub use policy::{
     And, LifecycleAllowed, MaxAttempts, MaxElapsed, Moment, NetworkAvailable, Or, ReconnectionPolicy, Ruling,
     Situation, UserWants,
@@ -23,3 +31,13 @@ pub use rng::Rng;
 #[cfg(feature = "backoff")]
 pub use strategy::BackoffStrategy;
 pub use strategy::{Exponential, Fixed, RetryStrategy, StreamFormula};
+
+/// What holds unless a user replaces it: the user's wish, the network, the application's place.
+fn default_policy(options: &RecoveryOptions) -> Box<dyn ReconnectionPolicy> {
+    let always = UserWants::new().and(NetworkAvailable::new().poll(options.offline_poll));
+    if options.keep_alive_in_background {
+        Box::new(always)
+    } else {
+        Box::new(always.and(LifecycleAllowed::new()))
+    }
+}

@@ -1,0 +1,441 @@
+//! The pure core: what happened goes in, decisions come out.
+
+mod hints;
+mod outage;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    time::{Duration, Instant, SystemTime},
+};
+
+use everwire_client::{AttemptStage, ConnectionState, DisconnectionSource, Snapshot, Stage};
+use everwire_netmon::{Lifecycle, NetworkStatus};
+use outage::Outage;
+
+use crate::{
+    Cause, Decide, Decision, Evidence, Input, Moment, Output, ReconnectionPolicy, RecoveryOptions,
+    RecoveryStatus, RetryStrategy, Rng, Ruling, Situation, StopReason, Verdict, ladder::Ladder,
+};
+
+/// The state machine of [`ConnectionRecoveryHandler`](crate::ConnectionRecoveryHandler): pure, so that a
+/// simulation of a million clients and a test without a runtime run the very code that a real client runs.
+///
+/// # Contract
+/// - Tell it what happened with [`handle`](Self::handle), in the order in which it happened.
+/// - After each `handle`, drain [`poll_output`](Self::poll_output) until `None` and carry the decisions out,
+///   before the next `handle`.
+/// - Then wait until [`poll_timeout`](Self::poll_timeout), or for something to happen. Late is fine.
+///
+/// # Promises
+/// - One retry slot: at most one attempt is planned, whatever happens.
+/// - The user wins: once `wanted` is false, nothing but the one [`Decision::Stop`] comes out.
+/// - [`Decision::Connect`] comes only while the client is disconnected.
+/// - Every end of an attempt is judged once, by its generation; a stop always comes as a decision.
+///
+/// ```
+/// use everwire_client::{ConnectionState, DisconnectionSource, Snapshot};
+/// use everwire_recovery::{Decision, Input, Output, RecoveryCore, Rng};
+/// use std::time::{Duration, Instant, SystemTime};
+///
+/// let mut core = RecoveryCore::new(Rng::seeded(7));
+/// let t0 = Instant::now();
+/// let lost = ConnectionState::Disconnected(DisconnectionSource::NoPongReceived);
+/// core.handle(t0, Input::Snapshot { snapshot: Snapshot::new(lost, 1, true), wall: SystemTime::now() });
+///
+/// let Some(Output::Decision(Decision::ConnectAfter { delay, .. })) = core.poll_output() else { panic!() };
+/// assert!(delay <= Duration::from_secs(2));
+/// core.handle(t0 + delay, Input::Timeout);
+/// assert!(matches!(core.poll_output(), Some(Output::Decision(Decision::Connect { attempt: 1, .. }))));
+/// ```
+pub struct RecoveryCore {
+    options: RecoveryOptions,
+    decide: Box<dyn Decide>,
+    policy: Box<dyn ReconnectionPolicy>,
+    ladder: Ladder,
+
+    client: Snapshot,
+    network: NetworkStatus,
+    lifecycle: Lifecycle,
+
+    slot: Slot,
+    outage: Outage,
+    attempt: Attempt,
+    /// Whether the client was ever connected.
+    ever_connected: bool,
+    /// When the client is to be disconnected, since the application is in the background.
+    background_at: Option<Instant>,
+    suggested: bool,
+    viable: bool,
+    outputs: VecDeque<Output>,
+}
+
+/// The one place of the next attempt.
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    /// There is nothing to do.
+    Idle,
+    /// An attempt is planned; without a time it is held until something changes.
+    Waiting { at: Option<Instant>, cause: Cause, told: Option<Instant> },
+    /// The client was asked, and has not begun yet.
+    Asked,
+    /// Recovery has stopped.
+    Stopped { reason: StopReason, elapsed: Duration },
+}
+
+/// The attempt or the connection of the current generation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempt {
+    generation: u64,
+    began: Option<Instant>,
+    /// The server accepted it.
+    opened: bool,
+    connected: Option<Instant>,
+    stable: bool,
+    /// Its end was judged.
+    judged: bool,
+    /// We asked to disconnect it, for this cause.
+    intent: Option<Cause>,
+    /// A local cause for which its death, until then, would be no fault of the server.
+    suspicion: Option<(Cause, Instant)>,
+    probed: Option<Instant>,
+}
+
+impl RecoveryCore {
+    /// A core with all defaults.
+    pub fn new(rng: Rng) -> Self {
+        let options = RecoveryOptions::default();
+        let policy = crate::default_policy(&options);
+        let strategy = Box::new(crate::Exponential::full());
+        Self::with(options, Box::new(crate::DecisionTable::default()), strategy, policy, rng)
+    }
+
+    /// A core of its parts. The parts are not validated here; the builder of the handler does so.
+    pub fn with(
+        options: RecoveryOptions,
+        decide: Box<dyn Decide>,
+        strategy: Box<dyn RetryStrategy>,
+        policy: Box<dyn ReconnectionPolicy>,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            options,
+            decide,
+            policy,
+            ladder: Ladder::new(strategy, rng),
+            client: Snapshot::initialized(),
+            network: NetworkStatus::unknown(),
+            lifecycle: Lifecycle::Unknown,
+            slot: Slot::Idle,
+            outage: Outage::default(),
+            attempt: Attempt::default(),
+            ever_connected: false,
+            background_at: None,
+            suggested: false,
+            viable: true,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Snapshot { snapshot, wall } => self.handle_snapshot(now, snapshot, wall),
+            Input::Network(status) => self.handle_network(now, status),
+            Input::Lifecycle(lifecycle) => self.handle_lifecycle(now, lifecycle),
+            Input::RetryNow => self.handle_retry_now(now),
+            Input::ClientGone => {
+                self.background_at = None;
+                self.client.wanted = false;
+                self.stop(now, StopReason::ClientGone);
+            }
+            Input::Timeout => self.handle_timeout(now),
+        }
+    }
+
+    /// What follows; drain until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Timeout`], if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retry = match self.slot {
+            Slot::Waiting { at, .. } => at,
+            _ => None,
+        };
+        [retry, self.stable_at(), self.background_at].into_iter().flatten().min()
+    }
+
+    /// What recovery is doing.
+    pub fn status(&self) -> RecoveryStatus {
+        match self.slot {
+            Slot::Idle => RecoveryStatus::Idle,
+            Slot::Waiting { at, cause, .. } => {
+                RecoveryStatus::Waiting { until: at, cause, attempt: self.outage.attempts + 1 }
+            }
+            Slot::Asked => RecoveryStatus::Connecting { attempt: self.outage.attempts },
+            Slot::Stopped { reason, elapsed } => {
+                RecoveryStatus::Stopped { reason, attempts: self.outage.attempts, elapsed }
+            }
+        }
+    }
+
+    fn handle_snapshot(&mut self, now: Instant, snapshot: Snapshot, wall: SystemTime) {
+        let wanted_before = std::mem::replace(&mut self.client, snapshot).wanted;
+        if self.client.generation != self.attempt.generation {
+            self.begin_generation(now);
+        }
+        if !self.client.wanted {
+            // Whatever ends from now on ends as the user wants it; nothing is judged any more.
+            self.attempt.judged = true;
+            self.attempt.connected = None;
+            self.background_at = None;
+            let told = matches!(self.slot, Slot::Stopped { reason: StopReason::UserDisconnected, .. });
+            if wanted_before && !told {
+                self.stop(now, StopReason::UserDisconnected);
+            }
+            return;
+        }
+        if !wanted_before {
+            self.forget_outage();
+            self.slot = Slot::Idle;
+            self.arm_background(now);
+        }
+        match &self.client.state {
+            ConnectionState::Initialized | ConnectionState::Connecting => {}
+            ConnectionState::Authenticating => self.note_opened(now),
+            ConnectionState::Connected(_) => self.note_connected(now),
+            ConnectionState::Disconnecting(_) => self.note_closing(now),
+            ConnectionState::Disconnected(_) => {
+                self.note_closing(now);
+                self.judge(now, wall);
+            }
+        }
+    }
+
+    fn begin_generation(&mut self, now: Instant) {
+        if !matches!(self.slot, Slot::Asked) {
+            // Not our doing: the user connected by hand, which is as fresh a start as any local cause.
+            self.forget_outage();
+        }
+        self.slot = Slot::Idle;
+        self.attempt = Attempt { generation: self.client.generation, began: Some(now), ..Attempt::default() };
+        self.suggest(false);
+    }
+
+    fn note_opened(&mut self, now: Instant) {
+        if !self.attempt.opened {
+            self.attempt.opened = true;
+            self.ladder.note_opened(now, &self.options);
+        }
+    }
+
+    fn note_connected(&mut self, now: Instant) {
+        self.note_opened(now);
+        if self.attempt.connected.is_none() {
+            self.attempt.connected = Some(now);
+            self.ever_connected = true;
+            // What the monitor said last may be older than this connection, which works: nothing is compared
+            // until it speaks again. Only a path that changed while we dialled leaves a doubt.
+            self.set_viable(true);
+            if let Some((cause, _)) = self.attempt.suspicion {
+                self.probe(now, cause);
+            }
+        }
+    }
+
+    fn note_closing(&mut self, now: Instant) {
+        // The close handshake may take long; it proves nothing about the connection.
+        if self.attempt.connected.is_some_and(|at| now.duration_since(at) >= self.options.stable_after) {
+            self.note_stable();
+        }
+        self.attempt.connected = None;
+    }
+
+    fn note_stable(&mut self) {
+        if !self.attempt.stable {
+            self.attempt.stable = true;
+            self.forget_outage();
+        }
+    }
+
+    fn forget_outage(&mut self) {
+        self.outage = Outage::default();
+        self.ladder.reset();
+    }
+
+    fn stable_at(&self) -> Option<Instant> {
+        match self.attempt {
+            Attempt { connected: Some(at), stable: false, .. } => Some(at + self.options.stable_after),
+            _ => None,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.stable_at().is_some_and(|at| at <= now) {
+            self.note_stable();
+        }
+        if self.background_at.is_some_and(|at| at <= now) {
+            self.background_at = None;
+            self.disconnect(Cause::Background);
+        }
+        if let Slot::Waiting { at: Some(at), cause, told } = self.slot
+            && at <= now
+        {
+            self.fire(now, cause, told);
+        }
+    }
+
+    /// The end of an attempt or of a connection: decided once for each generation.
+    fn judge(&mut self, now: Instant, wall: SystemTime) {
+        let ConnectionState::Disconnected(source) = &self.client.state else { return };
+        // A user who disconnected and wants again at once: their own attempt is about to begin.
+        let superseded = matches!(source, DisconnectionSource::UserInitiated);
+        if std::mem::replace(&mut self.attempt.judged, true) || superseded {
+            return;
+        }
+        if !self.attempt.opened && was_opened(source) {
+            self.attempt.opened = true;
+            self.ladder.note_opened(now, &self.options);
+        }
+        self.outage.began.get_or_insert(now);
+        let evidence =
+            Evidence { source, refusals: self.outage.refusals, ever_connected: self.ever_connected, wall };
+        match self.decide.decide(&evidence) {
+            Verdict::Stop(reason) => self.stop(now, reason),
+            Verdict::RenewCredentials => {
+                self.outage.refusals += 1;
+                self.plan(now, Cause::CredentialsRefused, None);
+            }
+            Verdict::Retry { cause, not_before } => {
+                let cause = self.local_cause(now, cause);
+                self.plan(now, cause, not_before);
+            }
+        }
+    }
+
+    /// A death that a local event explains is no fault of the server.
+    fn local_cause(&self, now: Instant, cause: Cause) -> Cause {
+        match cause {
+            Cause::SystemInitiated => match self.attempt.intent {
+                Some(Cause::Background) if self.lifecycle != Lifecycle::Background => Cause::Foreground,
+                intent => intent.unwrap_or(cause),
+            },
+            Cause::NoPongReceived | Cause::ConnectionLost | Cause::DialFailed | Cause::ConnectTimeout => {
+                match self.attempt.suspicion {
+                    Some((local, until)) if now <= until => local,
+                    _ => cause,
+                }
+            }
+            _ => cause,
+        }
+    }
+
+    fn plan(&mut self, now: Instant, cause: Cause, not_before: Option<Duration>) {
+        if cause.is_local() {
+            self.outage.rearm(now);
+        }
+        let dropped = self.attempt.opened && !self.attempt.stable;
+        let at_once = cause == Cause::CredentialsRefused && self.outage.refusals == 1;
+        let delay = self.ladder.next(now, cause, not_before, dropped, at_once, &self.options);
+        let told = match cause {
+            Cause::ServerOverloaded => Some(now + *self.options.overload_delay.start()),
+            _ => not_before.map(|told| now + told),
+        };
+        match self.policy.rule(&self.situation(now, cause, Moment::Planning)) {
+            Ruling::Stop(reason) => self.stop(now, reason),
+            Ruling::Wait(None) => self.hold(cause, told),
+            Ruling::Wait(Some(wait)) => self.wait(now, delay.max(wait), cause, told),
+            Ruling::Allow if delay.is_zero() => self.fire(now, cause, told),
+            Ruling::Allow => self.wait(now, delay, cause, told),
+        }
+    }
+
+    /// The timer has fired, or no timer was needed.
+    fn fire(&mut self, now: Instant, cause: Cause, told: Option<Instant>) {
+        /// A policy that never lets go but always says "soon" shall not spin.
+        const SOON: Duration = Duration::from_millis(100);
+
+        if !matches!(self.client.state, ConnectionState::Disconnected(_)) || !self.client.wanted {
+            self.slot = Slot::Idle;
+            return;
+        }
+        match self.policy.rule(&self.situation(now, cause, Moment::Firing)) {
+            Ruling::Allow => {
+                self.outage.attempts += 1;
+                self.slot = Slot::Asked;
+                self.decided(Decision::Connect { cause, attempt: self.outage.attempts });
+            }
+            Ruling::Wait(Some(wait)) => self.wait(now, wait.max(SOON), cause, told),
+            Ruling::Wait(None) => self.hold(cause, told),
+            Ruling::Stop(reason) => self.stop(now, reason),
+        }
+    }
+
+    fn wait(&mut self, now: Instant, delay: Duration, cause: Cause, told: Option<Instant>) {
+        self.slot = Slot::Waiting { at: Some(now + delay), cause, told };
+        self.decided(Decision::ConnectAfter { delay, cause, attempt: self.outage.attempts + 1 });
+    }
+
+    fn hold(&mut self, cause: Cause, told: Option<Instant>) {
+        self.slot = Slot::Waiting { at: None, cause, told };
+        self.decided(Decision::Hold { cause });
+    }
+
+    fn stop(&mut self, now: Instant, reason: StopReason) {
+        let elapsed = self.outage.elapsed(now);
+        self.slot = Slot::Stopped { reason, elapsed };
+        self.decided(Decision::Stop { reason, attempts: self.outage.attempts, elapsed });
+    }
+
+    fn situation(&self, now: Instant, cause: Cause, moment: Moment) -> Situation<'_> {
+        Situation {
+            now,
+            moment,
+            cause,
+            attempt: self.outage.attempts + 1,
+            outage: self.outage.elapsed(now),
+            since_last_attempt: self.attempt.began.map(|began| now.duration_since(began)),
+            wanted: self.client.wanted,
+            network: &self.network,
+            lifecycle: self.lifecycle,
+        }
+    }
+
+    fn decided(&mut self, decision: Decision) {
+        self.outputs.push_back(Output::Decision(decision));
+    }
+}
+
+impl fmt::Debug for RecoveryCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecoveryCore")
+            .field("client", &self.client)
+            .field("network", &self.network)
+            .field("lifecycle", &self.lifecycle)
+            .field("slot", &self.slot)
+            .field("outage", &self.outage)
+            .field("attempt", &self.attempt)
+            .field("ladder", &self.ladder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the server had accepted the connection, for clients whose snapshots skipped that state.
+fn was_opened(source: &DisconnectionSource) -> bool {
+    match source {
+        DisconnectionSource::NoPongReceived => true,
+        DisconnectionSource::ConnectTimeout { stage } => matches!(stage, AttemptStage::Authentication),
+        DisconnectionSource::ServerInitiated(reason) => {
+            reason.close.is_some()
+                || match &reason.engine_error {
+                    Some(error) => error.stage() == Stage::Open,
+                    None => reason.api_error.is_some(),
+                }
+        }
+        _ => false,
+    }
+}

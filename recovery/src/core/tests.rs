@@ -1,0 +1,804 @@
+//! The rules as sentences, on virtual time.
+
+use std::net::SocketAddr;
+
+use everwire_client::{
+    ApiError, AuthenticationError, CloseCode, CloseFrame, EngineError, EngineErrorKind, HealthCheckInfo,
+    ServerReason,
+};
+use everwire_netmon::Hint;
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+
+use super::*;
+use crate::{DecisionTable, Exponential, MaxAttempts, MaxElapsed};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const S: fn(u64) -> Duration = Duration::from_secs;
+const WALL: SystemTime = SystemTime::UNIX_EPOCH;
+const HOME: &str = "10.0.0.2";
+
+/// A client as the core sees it, on virtual time.
+struct World {
+    core: RecoveryCore,
+    now: Instant,
+    start: Instant,
+    client: Snapshot,
+    /// All decisions so far, with their times.
+    log: Vec<(Duration, Decision)>,
+    notices: Vec<Output>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(RecoveryOptions::default(), None, 1)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do as the start of a virtual clock")]
+    fn with(options: RecoveryOptions, policy: Option<Box<dyn ReconnectionPolicy>>, seed: u64) -> Self {
+        let policy = match policy {
+            Some(policy) => Box::new(crate::default_policy(&options).and(policy)),
+            None => crate::default_policy(&options),
+        };
+        let (decide, strategy) = (Box::new(DecisionTable::default()), Box::new(Exponential::full()));
+        let core = RecoveryCore::with(options, decide, strategy, policy, Rng::seeded(seed));
+        let now = Instant::now();
+        Self { core, now, start: now, client: Snapshot::initialized(), log: Vec::new(), notices: Vec::new() }
+    }
+
+    /// A client that was connected for long at its home address.
+    fn connected() -> Self {
+        let mut world = Self::new();
+        world.user_connects();
+        world.opens();
+        world.passes(S(60));
+        world.take();
+        world
+    }
+
+    /// A client whose connection was just lost, with its retry waiting.
+    fn waiting() -> Self {
+        let mut world = Self::connected();
+        world.closes(lost());
+        assert!(matches!(world.core.status(), RecoveryStatus::Waiting { .. }));
+        world.take();
+        world
+    }
+
+    fn tell(&mut self, input: Input) -> Vec<Decision> {
+        self.core.handle(self.now, input);
+        let mut new = Vec::new();
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Decision(decision) => {
+                    self.log.push((self.now - self.start, decision));
+                    new.push(decision);
+                }
+                notice => self.notices.push(notice),
+            }
+        }
+        new
+    }
+
+    fn show(&mut self) -> Vec<Decision> {
+        self.tell(Input::Snapshot { snapshot: self.client.clone(), wall: WALL })
+    }
+
+    fn state(&mut self, state: ConnectionState) -> Vec<Decision> {
+        self.client.state = state;
+        self.show()
+    }
+
+    fn dials(&mut self) -> Vec<Decision> {
+        self.client.generation += 1;
+        self.client.local_addr = None;
+        self.state(ConnectionState::Connecting)
+    }
+
+    fn user_connects(&mut self) -> Vec<Decision> {
+        self.client.wanted = true;
+        self.dials()
+    }
+
+    fn user_disconnects(&mut self) -> Vec<Decision> {
+        self.client.wanted = false;
+        self.state(ConnectionState::Disconnected(DisconnectionSource::UserInitiated))
+    }
+
+    fn opens(&mut self) -> Vec<Decision> {
+        self.client.local_addr = Some(SocketAddr::new(HOME.parse().unwrap(), 4242));
+        let mut decisions = self.state(ConnectionState::Authenticating);
+        decisions.extend(self.state(ConnectionState::Connected(HealthCheckInfo::default())));
+        decisions
+    }
+
+    fn closes(&mut self, source: DisconnectionSource) -> Vec<Decision> {
+        self.client.local_addr = None;
+        self.state(ConnectionState::Disconnected(source))
+    }
+
+    fn network(&mut self, status: NetworkStatus) -> Vec<Decision> {
+        self.tell(Input::Network(status))
+    }
+
+    /// Time passes; timers fire on time.
+    fn passes(&mut self, time: Duration) -> Vec<Decision> {
+        let end = self.now + time;
+        let mut decisions = Vec::new();
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            decisions.extend(self.tell(Input::Timeout));
+        }
+        self.now = end;
+        decisions
+    }
+
+    /// Time passes until the next connect.
+    fn until_connect(&mut self) -> Duration {
+        let before = self.now;
+        loop {
+            let at = self.core.poll_timeout().expect("nothing is planned");
+            self.now = self.now.max(at);
+            if self.tell(Input::Timeout).iter().any(|d| matches!(d, Decision::Connect { .. })) {
+                return self.now - before;
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Decision> {
+        self.notices.clear();
+        self.log.drain(..).map(|(_, decision)| decision).collect()
+    }
+}
+
+fn lost() -> DisconnectionSource {
+    DisconnectionSource::ServerInitiated(ServerReason::closed(None))
+}
+
+fn dial_failed() -> DisconnectionSource {
+    let error = EngineError::new(EngineErrorKind::Connect, Stage::Connect);
+    DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+}
+
+fn closed(code: u16) -> DisconnectionSource {
+    let frame = CloseFrame { code: CloseCode::received(code), reason: everwire_client::Text::default() };
+    DisconnectionSource::ServerInitiated(ServerReason::closed(Some(frame)))
+}
+
+fn refused() -> DisconnectionSource {
+    DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(ApiError::new(40, "expired")))
+}
+
+fn online(path: &str, all: &[&str]) -> NetworkStatus {
+    NetworkStatus::online()
+        .with_local_addr(path.parse().unwrap())
+        .with_addresses(all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<_>>())
+        .with_hint(Hint::NetworkChanged)
+}
+
+fn offline() -> NetworkStatus {
+    NetworkStatus::offline().with_hint(Hint::NetworkChanged)
+}
+
+fn woke_up(seconds: u64) -> NetworkStatus {
+    NetworkStatus::online().with_hint(Hint::WokeUp { asleep: S(seconds) })
+}
+
+fn delay_of(decisions: &[Decision]) -> Duration {
+    match decisions {
+        [Decision::ConnectAfter { delay, .. }] => *delay,
+        other => panic!("not one planned attempt: {other:?}"),
+    }
+}
+
+fn connects(decisions: &[Decision], cause: Cause) -> bool {
+    matches!(decisions, [Decision::Connect { cause: c, .. }] if *c == cause)
+}
+
+// --- §3: reconnect or not -------------------------------------------------------------------------------
+
+#[test]
+fn rule_3_a_lost_connection_is_retried_and_the_attempts_are_counted() {
+    let mut world = World::connected();
+    let decisions = world.closes(lost());
+    assert!(matches!(
+        decisions[..],
+        [Decision::ConnectAfter { cause: Cause::ConnectionLost, attempt: 1, .. }]
+    ));
+    world.until_connect();
+    world.dials();
+    let decisions = world.closes(dial_failed());
+    assert!(matches!(decisions[..], [Decision::ConnectAfter { cause: Cause::DialFailed, attempt: 2, .. }]));
+}
+
+#[test]
+fn rule_3_stopping_is_never_silent_and_the_status_keeps_it() {
+    let mut world = World::connected();
+    let stop = world.closes(closed(1000));
+    let reason = StopReason::ServerClosed(CloseCode::NORMAL);
+    assert_eq!(stop, [Decision::Stop { reason, attempts: 0, elapsed: S(0) }]);
+    assert_eq!(world.core.status(), RecoveryStatus::Stopped { reason, attempts: 0, elapsed: S(0) });
+    assert_eq!(world.passes(S(86_400)), []);
+    assert_eq!(world.network(online(HOME, &[HOME])), [], "a server's stop is not undone by a network");
+}
+
+#[test]
+fn rule_3_refused_credentials_are_renewed_at_once_and_once() {
+    let mut world = World::connected();
+    assert!(connects(&world.closes(refused()), Cause::CredentialsRefused));
+    world.dials();
+    let decisions = world.closes(refused());
+    assert!(matches!(
+        decisions[..],
+        [Decision::Stop { reason: StopReason::CredentialsRefused, attempts: 1, .. }]
+    ));
+}
+
+/// §3, §8: authenticate-then-drop servers are not asked again and again because they answered 101.
+#[test]
+fn rule_3_an_upgrade_between_two_refusals_does_not_end_their_row() {
+    let mut world = World::connected();
+    assert!(connects(&world.closes(closed(4401)), Cause::CredentialsRefused));
+    world.dials();
+    world.opens();
+    world.passes(S(9));
+    assert!(matches!(world.closes(closed(4401))[..], [Decision::Stop { .. }]));
+}
+
+#[test]
+fn rule_3_a_stable_connection_ends_the_row_of_refusals() {
+    let mut world = World::connected();
+    for _ in 0..5 {
+        assert!(connects(&world.closes(refused()), Cause::CredentialsRefused));
+        world.dials();
+        world.opens();
+        world.passes(S(10));
+    }
+}
+
+#[test]
+fn rule_3_the_first_attempt_ever_is_retried_too() {
+    let mut world = World::new();
+    world.user_connects();
+    assert!(delay_of(&world.closes(dial_failed())) <= S(2));
+}
+
+// --- §2: the user wins ----------------------------------------------------------------------------------
+
+/// §2: from Disconnected, a user's disconnect cancels any pending retry.
+#[test]
+fn rule_2_a_users_disconnect_during_back_off_cancels_the_retry() {
+    let mut world = World::waiting();
+    let decisions = world.user_disconnects();
+    assert!(matches!(decisions[..], [Decision::Stop { reason: StopReason::UserDisconnected, .. }]));
+    assert_eq!(world.core.poll_timeout(), None);
+    assert_eq!(world.passes(S(86_400)), []);
+    assert_eq!(world.network(online("10.0.9.9", &["10.0.9.9"])), []);
+    assert_eq!(world.network(woke_up(900)), []);
+    assert_eq!(world.tell(Input::RetryNow), []);
+    assert_eq!(world.show(), [], "and it is said once");
+}
+
+#[test]
+fn rule_2_a_users_connect_after_a_stop_starts_afresh() {
+    let mut world = World::connected();
+    world.closes(closed(1000));
+    world.user_connects();
+    assert_eq!(world.core.status(), RecoveryStatus::Idle);
+    assert!(matches!(world.closes(dial_failed())[..], [Decision::ConnectAfter { attempt: 1, .. }]));
+}
+
+#[test]
+fn rule_2_a_user_who_connects_by_hand_takes_the_place_of_the_planned_retry() {
+    let mut world = World::waiting();
+    assert_eq!(world.dials(), []);
+    assert_eq!(world.core.poll_timeout(), None, "one attempt at a time");
+}
+
+#[test]
+fn rule_2_disconnect_and_connect_in_one_breath_is_no_stop() {
+    let mut world = World::connected();
+    // The snapshot between, with `wanted` false, was skipped.
+    assert_eq!(world.closes(DisconnectionSource::UserInitiated), []);
+    assert_eq!(world.dials(), []);
+}
+
+// --- §4: back-off ---------------------------------------------------------------------------------------
+
+#[test]
+fn rule_4_an_early_drop_continues_the_ladder_and_a_stable_connection_resets_it() {
+    let first_delay = |lasted| {
+        let mut longest = S(0);
+        for seed in 0..40 {
+            let mut world = World::with(RecoveryOptions::default(), None, seed);
+            world.user_connects();
+            world.closes(dial_failed());
+            for _ in 0..7 {
+                world.until_connect();
+                world.dials();
+                world.closes(dial_failed());
+            }
+            world.until_connect();
+            world.dials();
+            world.opens();
+            world.passes(lasted);
+            longest = longest.max(delay_of(&world.closes(lost())));
+        }
+        longest
+    };
+    assert!(first_delay(MS(9_999)) > S(20), "still on the ladder");
+    assert!(first_delay(S(10)) <= S(2), "back at its foot");
+}
+
+#[test]
+fn rule_4_a_slow_close_handshake_makes_no_connection_stable() {
+    let mut world = World::connected();
+    world.closes(lost());
+    world.until_connect();
+    world.dials();
+    world.opens();
+    world.passes(S(6));
+    world.state(ConnectionState::Disconnecting(lost()));
+    world.passes(S(5));
+    let decisions = world.closes(lost());
+    assert!(matches!(decisions[..], [Decision::ConnectAfter { attempt: 2, .. }]), "{decisions:?}");
+}
+
+#[test]
+fn rule_4_network_up_and_foreground_become_one_attempt() {
+    let mut world = World::connected();
+    world.network(offline());
+    world.closes(DisconnectionSource::NoPongReceived);
+    world.dials();
+    world.closes(dial_failed());
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    world.passes(S(5));
+    world.take();
+
+    world.network(online(HOME, &[HOME]));
+    world.passes(MS(200));
+    world.tell(Input::Lifecycle(Lifecycle::Foreground));
+    world.passes(MS(50));
+    let causes: Vec<_> = world.take().into_iter().filter(|d| matches!(d, Decision::Connect { .. })).collect();
+    assert_eq!(causes, [Decision::Connect { cause: Cause::NetworkUp, attempt: 1 }]);
+    world.dials();
+    assert_eq!(world.passes(S(5)), [], "nothing is left of the second signal");
+}
+
+#[test]
+fn rule_4_after_a_local_cause_the_fast_ladder_follows() {
+    let mut world = World::waiting();
+    assert!(connects(&world.tell(Input::RetryNow), Cause::UserAsked));
+    let mut delays = Vec::new();
+    for _ in 0..3 {
+        world.dials();
+        delays.push(delay_of(&world.closes(dial_failed())));
+        world.until_connect();
+    }
+    assert_eq!(delays, [MS(250), MS(500), MS(1_000)]);
+}
+
+#[test]
+fn rule_4_our_ping_that_died_after_a_path_change_is_no_fault_of_the_server() {
+    let mut world = World::connected();
+    world.network(online(HOME, &[HOME]));
+    let probe = world.network(online("10.0.9.9", &["10.0.9.9", HOME]));
+    assert_eq!(probe, [], "one probe at a time");
+    world.passes(S(3));
+    assert!(connects(&world.closes(DisconnectionSource::NoPongReceived), Cause::PathChanged));
+
+    let mut world = World::connected();
+    assert!(matches!(
+        world.closes(DisconnectionSource::NoPongReceived)[..],
+        [Decision::ConnectAfter { cause: Cause::NoPongReceived, .. }]
+    ));
+}
+
+#[test]
+fn rule_4_policies_are_checked_when_the_timer_fires_too() {
+    let mut world = World::waiting();
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    let decisions = world.passes(S(60));
+    assert_eq!(decisions, [Decision::Hold { cause: Cause::ConnectionLost }]);
+    let decisions = world.tell(Input::Lifecycle(Lifecycle::Foreground));
+    assert_eq!(delay_of(&decisions), MS(250));
+    assert!(connects(&world.passes(MS(250)), Cause::Foreground));
+}
+
+#[test]
+fn rule_4_limits_count_from_the_first_failure_and_a_local_cause_arms_them_again() {
+    let limit = MaxElapsed::new(S(60)).and(MaxAttempts::new(100));
+    let mut world = World::with(RecoveryOptions::default(), Some(Box::new(limit)), 3);
+    world.user_connects();
+    world.opens();
+    world.passes(S(86_400));
+    world.closes(lost());
+    let stopped = loop {
+        world.until_connect();
+        world.dials();
+        let decisions = world.closes(dial_failed());
+        let decisions = if decisions.iter().any(|d| matches!(d, Decision::Stop { .. })) {
+            decisions
+        } else if world.core.poll_timeout().unwrap() > world.start + S(86_400 + 60) {
+            world.passes(S(60))
+        } else {
+            continue;
+        };
+        break decisions;
+    };
+    let [Decision::Stop { reason, attempts, elapsed }] = stopped[..] else { panic!("{stopped:?}") };
+    assert_eq!(reason, StopReason::TimeExhausted);
+    assert!(attempts > 3 && elapsed > S(60) && elapsed < S(100), "{attempts} attempts in {elapsed:?}");
+
+    world.network(offline());
+    assert_eq!(delay_of(&world.network(online(HOME, &[HOME]))), MS(250), "the network is news");
+    assert!(connects(&world.passes(MS(250)), Cause::NetworkUp));
+}
+
+#[test]
+fn rule_4_the_number_of_attempts_is_limited_exactly() {
+    let mut world = World::with(RecoveryOptions::default(), Some(Box::new(MaxAttempts::new(3))), 4);
+    world.user_connects();
+    let mut decisions = world.closes(dial_failed());
+    let mut attempts = 0;
+    while !matches!(decisions[..], [Decision::Stop { .. }]) {
+        world.until_connect();
+        attempts += 1;
+        world.dials();
+        decisions = world.closes(dial_failed());
+    }
+    assert_eq!(attempts, 3);
+    assert!(matches!(
+        decisions[..],
+        [Decision::Stop { reason: StopReason::AttemptsExhausted, attempts: 3, .. }]
+    ));
+}
+
+#[test]
+fn rule_4_a_server_that_said_when_is_not_asked_sooner_except_by_the_user() {
+    let mut world = World::connected();
+    let told = delay_of(&world.closes(closed(1013)));
+    assert!(told >= S(30));
+    world.network(offline());
+    let decisions = world.network(online(HOME, &[HOME]));
+    assert_eq!(delay_of(&decisions), S(30));
+    assert!(connects(&world.tell(Input::RetryNow), Cause::UserAsked));
+}
+
+#[test]
+fn rule_4_accept_then_close_gets_at_most_four_connections_in_ten_seconds() {
+    for seed in 0..200 {
+        let mut world = World::with(RecoveryOptions::default(), None, seed);
+        world.user_connects();
+        let mut accepted = vec![world.now];
+        while world.now < world.start + S(60) {
+            world.opens();
+            world.closes(lost());
+            world.until_connect();
+            world.dials();
+            accepted.push(world.now);
+        }
+        for five in accepted.windows(5) {
+            assert!(five[4] - five[0] >= S(10), "seed {seed}: five within {:?}", five[4] - five[0]);
+        }
+    }
+}
+
+#[test]
+fn rule_4_same_seed_same_decisions() {
+    let story = |seed| {
+        let mut world = World::with(RecoveryOptions::default(), None, seed);
+        world.user_connects();
+        for _ in 0..12 {
+            world.closes(dial_failed());
+            world.until_connect();
+            world.dials();
+        }
+        world.log
+    };
+    assert_eq!(story(5), story(5));
+    assert_ne!(story(5), story(6));
+}
+
+// --- §5: network, sleep, lifecycle ----------------------------------------------------------------------
+
+#[test]
+fn rule_5_the_connections_own_address_is_gone_so_it_reconnects_at_once() {
+    let mut world = World::connected();
+    let decisions = world.network(online("10.0.9.9", &["10.0.9.9"]));
+    assert_eq!(decisions, [Decision::Disconnect { cause: Cause::PathChanged }]);
+    assert_eq!(world.network(online("10.0.9.9", &["10.0.9.9"])), [], "asked once");
+    assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::PathChanged));
+    assert_eq!(world.notices, [Output::ViabilityChanged(false)]);
+    world.dials();
+    world.opens();
+    assert_eq!(world.notices, [Output::ViabilityChanged(false), Output::ViabilityChanged(true)]);
+}
+
+#[test]
+fn rule_5_a_better_path_leaves_a_living_connection_alone_and_says_so() {
+    let mut world = World::connected();
+    world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+    let decisions = world.network(online("10.0.9.9", &[HOME, "10.0.9.9"]));
+    assert_eq!(decisions, [Decision::Probe { deadline: S(3), cause: Cause::PathChanged }]);
+    assert_eq!(world.notices, [Output::ReconnectSuggested(true)]);
+    world.passes(S(3));
+    world.network(online(HOME, &[HOME]));
+    assert_eq!(world.notices, [Output::ReconnectSuggested(true), Output::ReconnectSuggested(false)]);
+}
+
+#[test]
+fn rule_5_same_path_is_probed_and_nothing_dials_sooner_for_a_noise() {
+    let mut world = World::connected();
+    world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+    let noise = online(HOME, &[HOME, "172.17.0.1"]);
+    assert!(matches!(world.network(noise.clone())[..], [Decision::Probe { .. }]));
+
+    let mut world = World::waiting();
+    world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+    let due = world.core.poll_timeout();
+    assert_eq!(world.network(noise), []);
+    assert_eq!(world.core.poll_timeout(), due);
+}
+
+#[test]
+fn rule_5_what_the_monitor_says_at_its_start_disturbs_nobody() {
+    let mut world = World::connected();
+    assert_eq!(world.network(NetworkStatus::unknown()), []);
+    assert_eq!(world.network(online(HOME, &[HOME]).with_hint(Hint::Started)), []);
+}
+
+#[test]
+fn rule_5_offline_probes_the_connection_and_slows_the_retry_to_a_poll() {
+    let mut world = World::connected();
+    assert!(matches!(world.network(offline())[..], [Decision::Probe { .. }]));
+    assert_eq!(world.notices, [Output::ViabilityChanged(false)]);
+    world.passes(S(3));
+    assert!(connects(&world.closes(DisconnectionSource::NoPongReceived), Cause::PathChanged));
+    for _ in 0..5 {
+        world.dials();
+        world.closes(dial_failed());
+        assert_eq!(world.until_connect(), S(30), "a hint, never a lock");
+    }
+}
+
+#[test]
+fn rule_5_unknown_network_does_not_block_a_retry() {
+    let mut world = World::new();
+    world.network(NetworkStatus::unknown());
+    world.user_connects();
+    assert!(delay_of(&world.closes(dial_failed())) <= S(2));
+    assert!(world.until_connect() <= S(2));
+}
+
+#[test]
+fn rule_5_woke_up_after_long_reconnects_and_after_short_probes() {
+    let mut world = World::connected();
+    assert_eq!(world.network(woke_up(61)), [Decision::Disconnect { cause: Cause::WokeUp }]);
+    assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::WokeUp));
+
+    let mut world = World::connected();
+    assert_eq!(world.network(woke_up(60)), [Decision::Probe { deadline: S(3), cause: Cause::WokeUp }]);
+    assert!(connects(&world.closes(DisconnectionSource::NoPongReceived), Cause::WokeUp));
+
+    let mut world = World::waiting();
+    world.network(woke_up(10));
+    assert!(connects(&world.passes(MS(250)), Cause::WokeUp));
+}
+
+#[test]
+fn rule_5_a_stepped_clock_only_probes() {
+    let stepped = || NetworkStatus::online().with_hint(Hint::ClockStepped);
+    let mut world = World::connected();
+    assert_eq!(world.network(stepped()), [Decision::Probe { deadline: S(3), cause: Cause::Doubt }]);
+    let mut world = World::waiting();
+    assert_eq!(world.network(stepped()), []);
+}
+
+#[test]
+fn rule_5_background_disconnects_after_a_grace_and_foreground_connects_once() {
+    let mut world = World::connected();
+    assert_eq!(world.tell(Input::Lifecycle(Lifecycle::Background)), []);
+    assert_eq!(world.passes(MS(9_999)), []);
+    assert_eq!(world.passes(MS(1)), [Decision::Disconnect { cause: Cause::Background }]);
+    let hold = world.closes(DisconnectionSource::SystemInitiated);
+    assert_eq!(hold, [Decision::Hold { cause: Cause::Background }]);
+    assert_eq!(world.passes(S(86_400)), []);
+    world.tell(Input::Lifecycle(Lifecycle::Foreground));
+    assert!(connects(&world.passes(MS(250)), Cause::Foreground));
+}
+
+#[test]
+fn rule_5_foreground_within_the_grace_keeps_the_connection_and_probes_it() {
+    let mut world = World::connected();
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    world.passes(S(5));
+    let decisions = world.tell(Input::Lifecycle(Lifecycle::Foreground));
+    assert_eq!(decisions, [Decision::Probe { deadline: S(3), cause: Cause::Foreground }]);
+    assert_eq!(world.passes(S(60)), []);
+}
+
+#[test]
+fn rule_5_keep_alive_in_background_keeps_everything_going() {
+    let options = RecoveryOptions::default().keep_alive_in_background(true);
+    let mut world = World::with(options, None, 1);
+    world.user_connects();
+    world.opens();
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    assert_eq!(world.passes(S(60)), []);
+    world.closes(lost());
+    assert!(world.until_connect() <= S(2));
+}
+
+#[test]
+fn rule_5_a_path_that_changes_while_dialling_leaves_a_doubt_and_a_fast_retry() {
+    let mut world = World::new();
+    world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+    world.user_connects();
+    assert_eq!(world.network(online("10.0.9.9", &["10.0.9.9"])), []);
+    assert!(connects(&world.closes(dial_failed()), Cause::PathChanged));
+
+    let mut world = World::new();
+    world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+    world.user_connects();
+    world.network(online("10.0.9.9", &["10.0.9.9"]));
+    assert!(matches!(world.opens()[..], [Decision::Probe { .. }]));
+}
+
+#[test]
+fn retry_now_is_heard_after_every_stop_but_the_users_own() {
+    let mut world = World::connected();
+    world.closes(closed(1009));
+    assert!(connects(&world.tell(Input::RetryNow), Cause::UserAsked));
+
+    let mut world = World::connected();
+    assert_eq!(world.tell(Input::RetryNow), [], "it is connected");
+    world.user_disconnects();
+    assert_eq!(world.tell(Input::RetryNow), []);
+}
+
+#[test]
+fn a_client_that_is_gone_is_a_stop() {
+    let mut world = World::waiting();
+    assert!(matches!(
+        world.tell(Input::ClientGone)[..],
+        [Decision::Stop { reason: StopReason::ClientGone, .. }]
+    ));
+    assert_eq!(world.core.poll_timeout(), None);
+}
+
+// --- invariants under random inputs ---------------------------------------------------------------------
+
+#[derive(Clone, Debug)]
+enum Step {
+    Passes(u64),
+    ClientMoves(u8),
+    UserConnects,
+    UserDisconnects,
+    Network(u8),
+    Lifecycle(u8),
+    RetryNow,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_u64..40_000).prop_map(Step::Passes),
+        6 => any::<u8>().prop_map(Step::ClientMoves),
+        1 => Just(Step::UserConnects),
+        1 => Just(Step::UserDisconnects),
+        3 => any::<u8>().prop_map(Step::Network),
+        1 => any::<u8>().prop_map(Step::Lifecycle),
+        1 => Just(Step::RetryNow),
+    ]
+}
+
+/// What a client does next of its own accord: a legal way round.
+fn client_moves(world: &mut World, choice: u8) -> Vec<Decision> {
+    let source = match choice % 11 {
+        0 => lost(),
+        1 => dial_failed(),
+        2 => closed(1000),
+        3 => closed(1012),
+        4 => closed(1013),
+        5 => refused(),
+        6 => DisconnectionSource::NoPongReceived,
+        7 => DisconnectionSource::SystemInitiated,
+        8 => closed(4401),
+        _ => {
+            return match world.client.state {
+                ConnectionState::Connecting => world.opens(),
+                _ => world.show(),
+            };
+        }
+    };
+    match world.client.state {
+        ConnectionState::Connecting | ConnectionState::Connected(_) if choice > 127 => {
+            world.state(ConnectionState::Disconnecting(source))
+        }
+        ConnectionState::Connecting | ConnectionState::Connected(_) | ConnectionState::Disconnecting(_) => {
+            world.closes(source)
+        }
+        _ => world.show(),
+    }
+}
+
+fn take_step(world: &mut World, step: &Step) -> Vec<Decision> {
+    match *step {
+        Step::Passes(ms) => world.passes(MS(ms)),
+        Step::ClientMoves(choice) => client_moves(world, choice),
+        Step::UserConnects if !world.client.wanted => world.user_connects(),
+        Step::UserDisconnects if world.client.wanted => world.user_disconnects(),
+        Step::UserConnects | Step::UserDisconnects => world.show(),
+        Step::Network(choice) => world.network(match choice % 8 {
+            0 => offline(),
+            1 => NetworkStatus::unknown(),
+            2 => online(HOME, &[HOME]),
+            3 => online("10.0.9.9", &["10.0.9.9"]),
+            4 => online("10.0.9.9", &["10.0.9.9", HOME]),
+            5 => woke_up(10),
+            6 => woke_up(1_000),
+            _ => NetworkStatus::online().with_hint(Hint::ClockStepped),
+        }),
+        Step::Lifecycle(choice) => world.tell(Input::Lifecycle(match choice % 3 {
+            0 => Lifecycle::Unknown,
+            1 => Lifecycle::Foreground,
+            _ => Lifecycle::Background,
+        })),
+        Step::RetryNow => world.tell(Input::RetryNow),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// §2, §3, §4: whatever happens, in any order.
+    #[test]
+    fn the_promises_hold_under_random_inputs(steps in prop::collection::vec(step(), 1..80), seed in any::<u64>()) {
+        let mut world = World::with(RecoveryOptions::default(), None, seed);
+        let mut told_stop = true;
+        for step in &steps {
+            let wanted = world.client.wanted;
+            let decisions = take_step(&mut world, step);
+            if world.client.wanted && !wanted {
+                told_stop = false;
+            }
+            let mut asked = 0;
+            for decision in &decisions {
+                match decision {
+                    Decision::Connect { .. } => {
+                        asked += 1;
+                        prop_assert!(world.client.wanted, "connects although the user does not want it");
+                        prop_assert!(
+                            matches!(world.client.state, ConnectionState::Disconnected(_)),
+                            "connects while {}", world.client.state.name()
+                        );
+                    }
+                    Decision::ConnectAfter { .. } | Decision::Hold { .. } | Decision::Probe { .. }
+                    | Decision::Disconnect { .. } => prop_assert!(world.client.wanted, "{decision:?}"),
+                    Decision::Stop { reason, .. } => {
+                        let by_user = *reason == StopReason::UserDisconnected;
+                        prop_assert_eq!(by_user, !world.client.wanted);
+                        prop_assert!(!(by_user && told_stop), "the user's stop is said once");
+                        told_stop |= by_user;
+                    }
+                }
+            }
+            prop_assert!(asked <= 1, "more than one attempt at once");
+            prop_assert!(world.client.wanted || told_stop, "a silent stop");
+            if !world.client.wanted {
+                prop_assert_eq!(world.core.poll_timeout(), None);
+            }
+            // Wanted and disconnected: something is planned, asked for, held, or stopped aloud. Never nothing.
+            if world.client.wanted && matches!(world.client.state, ConnectionState::Disconnected(_)) {
+                prop_assert!(world.core.status() != RecoveryStatus::Idle, "forgot a client that is wanted");
+            }
+            // The client does as it is asked.
+            if asked == 1 {
+                let connecting = matches!(world.core.status(), RecoveryStatus::Connecting { .. });
+                prop_assert!(connecting);
+                world.dials();
+            }
+        }
+    }
+}

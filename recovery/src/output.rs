@@ -1,0 +1,167 @@
+//! What goes into the core and what comes out of it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use everwire_client::Snapshot;
+use everwire_netmon::{Lifecycle, NetworkStatus};
+
+use crate::{Cause, StopReason};
+
+/// What the core is told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The client's current snapshot, or a change.
+    Snapshot {
+        /// The snapshot.
+        snapshot: Snapshot,
+        /// The wall clock, for HTTP dates.
+        wall: SystemTime,
+    },
+    /// The monitor spoke.
+    Network(NetworkStatus),
+    /// The host spoke.
+    Lifecycle(Lifecycle),
+    /// The user wants an attempt now.
+    RetryNow,
+    /// The client's snapshots have ended.
+    ClientGone,
+    /// The time of [`poll_timeout`](crate::RecoveryCore::poll_timeout) has come.
+    Timeout,
+}
+
+/// What recovery decided. A value, never a call: the driver carries it out, and everyone can watch.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Connect now.
+    Connect {
+        /// Why.
+        cause: Cause,
+        /// Which attempt of this outage; the first is 1.
+        attempt: u32,
+    },
+    /// Connect later. The policies are asked again then.
+    ConnectAfter {
+        /// From now.
+        delay: Duration,
+        /// Why.
+        cause: Cause,
+        /// Which attempt of this outage it will be.
+        attempt: u32,
+    },
+    /// Connect when something changes: the application is in the background.
+    Hold {
+        /// Why there shall be an attempt.
+        cause: Cause,
+    },
+    /// Ask the peer for a sign of life.
+    Probe {
+        /// Due within.
+        deadline: Duration,
+        /// Why.
+        cause: Cause,
+    },
+    /// Disconnect with the source `SystemInitiated`.
+    Disconnect {
+        /// Why. After [`Cause::PathChanged`] and [`Cause::WokeUp`] the socket is dead, and nobody would hear a
+        /// close frame.
+        cause: Cause,
+    },
+    /// No more attempts until the user, or, after a limit, a local cause, starts again. Never silent.
+    Stop {
+        /// Why.
+        reason: StopReason,
+        /// How many attempts recovery made in this outage.
+        attempts: u32,
+        /// Since the outage's first failure, or since the latest local cause.
+        elapsed: Duration,
+    },
+}
+
+impl Decision {
+    /// The decision's name, in `snake_case`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::ConnectAfter { .. } => "connect_after",
+            Self::Hold { .. } => "hold",
+            Self::Probe { .. } => "probe",
+            Self::Disconnect { .. } => "disconnect",
+            Self::Stop { .. } => "stop",
+        }
+    }
+
+    /// Why; a stop has a [`StopReason`] instead.
+    pub const fn cause(&self) -> Option<Cause> {
+        match *self {
+            Self::Connect { cause, .. }
+            | Self::ConnectAfter { cause, .. }
+            | Self::Hold { cause }
+            | Self::Probe { cause, .. }
+            | Self::Disconnect { cause } => Some(cause),
+            Self::Stop { .. } => None,
+        }
+    }
+
+    /// Which attempt of this outage it is about.
+    pub const fn attempt(&self) -> Option<u32> {
+        match *self {
+            Self::Connect { attempt, .. } | Self::ConnectAfter { attempt, .. } => Some(attempt),
+            _ => None,
+        }
+    }
+
+    /// How long until the attempt; zero for one that is made now.
+    pub const fn delay(&self) -> Option<Duration> {
+        match *self {
+            Self::Connect { .. } => Some(Duration::ZERO),
+            Self::ConnectAfter { delay, .. } => Some(delay),
+            _ => None,
+        }
+    }
+}
+
+/// What the core says.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// A decision, to be carried out.
+    Decision(Decision),
+    /// For the application: a better path than the connection's own is there (`true`), or no longer.
+    ReconnectSuggested(bool),
+    /// For the application: whether the live connection can still carry anything, as far as the system tells.
+    ViabilityChanged(bool),
+}
+
+/// What recovery is doing.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum RecoveryStatus {
+    /// Nothing: the client is connected, connecting, or not wanted yet.
+    #[default]
+    Idle,
+    /// An attempt is due.
+    Waiting {
+        /// When; `None` while it is held until something changes.
+        until: Option<Instant>,
+        /// Why.
+        cause: Cause,
+        /// Which attempt of this outage it will be.
+        attempt: u32,
+    },
+    /// The client was asked to connect.
+    Connecting {
+        /// Which attempt of this outage it is.
+        attempt: u32,
+    },
+    /// Stopped.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+        /// How many attempts recovery made in this outage.
+        attempts: u32,
+        /// How long the outage lasted until then.
+        elapsed: Duration,
+    },
+}
