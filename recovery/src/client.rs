@@ -5,7 +5,7 @@ use std::time::Duration;
 use everwire_client::Snapshot;
 use futures_core::Stream;
 
-/// A client that can be recovered: what `ConnectionRecoveryHandler` needs
+/// A client that can be recovered: what [`ConnectionRecoveryHandler`](crate::ConnectionRecoveryHandler) needs
 /// to know and to ask for. `everwire_client::Client` implements it; implement it for a socket of your own in
 /// about thirty lines.
 ///

@@ -5,7 +5,9 @@ mod cause;
 mod client;
 mod core;
 mod decision;
+mod driver;
 mod error;
+mod handler;
 mod ladder;
 mod options;
 mod output;
@@ -21,8 +23,9 @@ pub use cause::{Cause, StopReason};
 pub use client::RecoverableClient;
 pub use decision::{Decide, DecisionTable, Evidence, Verdict};
 pub use error::InvalidConfig;
+pub use handler::{ConnectionRecoveryHandler, RecoveryBuilder};
 pub use options::RecoveryOptions;
-pub use output::{Decision, Input, Output, RecoveryStatus};
+pub use output::{Decision, Input, Notice, Output, RecoveryStatus};
 pub use policy::{
     And, LifecycleAllowed, MaxAttempts, MaxElapsed, Moment, NetworkAvailable, Or, ReconnectionPolicy, Ruling,
     Situation, UserWants,

@@ -122,16 +122,24 @@ impl Decision {
     }
 }
 
-/// What the core says.
+/// What the application may want to know, and needs to do nothing about.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Output {
-    /// A decision, to be carried out.
-    Decision(Decision),
-    /// For the application: a better path than the connection's own is there (`true`), or no longer.
+pub enum Notice {
+    /// A better path than the connection's own is there (`true`), or no longer.
     ReconnectSuggested(bool),
-    /// For the application: whether the live connection can still carry anything, as far as the system tells.
+    /// Whether the live connection can still carry anything, as far as the system tells.
     ViabilityChanged(bool),
+}
+
+/// What the core says.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must carry out every kind of output")]
+pub enum Output {
+    /// To be carried out.
+    Decision(Decision),
+    /// To be passed on.
+    Notice(Notice),
 }
 
 /// What recovery is doing.

@@ -7,7 +7,7 @@ use everwire_netmon::{Hint, Lifecycle, NetworkStatus};
 
 use super::{RecoveryCore, Slot};
 use crate::{
-    Cause, Decision, Output,
+    Cause, Decision, Notice, Output,
     path::{self, PathVerdict},
 };
 
@@ -164,7 +164,7 @@ impl RecoveryCore {
     pub(super) fn suggest(&mut self, suggested: bool) {
         if self.suggested != suggested {
             self.suggested = suggested;
-            self.outputs.push_back(Output::ReconnectSuggested(suggested));
+            self.outputs.push_back(Output::Notice(Notice::ReconnectSuggested(suggested)));
         }
     }
 
@@ -181,7 +181,7 @@ impl RecoveryCore {
     pub(super) fn set_viable(&mut self, viable: bool) {
         if self.viable != viable {
             self.viable = viable;
-            self.outputs.push_back(Output::ViabilityChanged(viable));
+            self.outputs.push_back(Output::Notice(Notice::ViabilityChanged(viable)));
         }
     }
 

@@ -12,7 +12,7 @@ use proptest::prelude::{
 };
 
 use super::*;
-use crate::{DecisionTable, Exponential, MaxAttempts, MaxElapsed};
+use crate::{DecisionTable, Exponential, MaxAttempts, MaxElapsed, Notice};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -27,7 +27,7 @@ struct World {
     client: Snapshot,
     /// All decisions so far, with their times.
     log: Vec<(Duration, Decision)>,
-    notices: Vec<Output>,
+    notices: Vec<Notice>,
 }
 
 impl World {
@@ -75,7 +75,7 @@ impl World {
                     self.log.push((self.now - self.start, decision));
                     new.push(decision);
                 }
-                notice => self.notices.push(notice),
+                Output::Notice(notice) => self.notices.push(notice),
             }
         }
         new
@@ -510,10 +510,10 @@ fn rule_5_the_connections_own_address_is_gone_so_it_reconnects_at_once() {
     assert_eq!(decisions, [Decision::Disconnect { cause: Cause::PathChanged }]);
     assert_eq!(world.network(online("10.0.9.9", &["10.0.9.9"])), [], "asked once");
     assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::PathChanged));
-    assert_eq!(world.notices, [Output::ViabilityChanged(false)]);
+    assert_eq!(world.notices, [Notice::ViabilityChanged(false)]);
     world.dials();
     world.opens();
-    assert_eq!(world.notices, [Output::ViabilityChanged(false), Output::ViabilityChanged(true)]);
+    assert_eq!(world.notices, [Notice::ViabilityChanged(false), Notice::ViabilityChanged(true)]);
 }
 
 #[test]
@@ -522,10 +522,10 @@ fn rule_5_a_better_path_leaves_a_living_connection_alone_and_says_so() {
     world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
     let decisions = world.network(online("10.0.9.9", &[HOME, "10.0.9.9"]));
     assert_eq!(decisions, [Decision::Probe { deadline: S(3), cause: Cause::PathChanged }]);
-    assert_eq!(world.notices, [Output::ReconnectSuggested(true)]);
+    assert_eq!(world.notices, [Notice::ReconnectSuggested(true)]);
     world.passes(S(3));
     world.network(online(HOME, &[HOME]));
-    assert_eq!(world.notices, [Output::ReconnectSuggested(true), Output::ReconnectSuggested(false)]);
+    assert_eq!(world.notices, [Notice::ReconnectSuggested(true), Notice::ReconnectSuggested(false)]);
 }
 
 #[test]
@@ -553,7 +553,7 @@ fn rule_5_what_the_monitor_says_at_its_start_disturbs_nobody() {
 fn rule_5_offline_probes_the_connection_and_slows_the_retry_to_a_poll() {
     let mut world = World::connected();
     assert!(matches!(world.network(offline())[..], [Decision::Probe { .. }]));
-    assert_eq!(world.notices, [Output::ViabilityChanged(false)]);
+    assert_eq!(world.notices, [Notice::ViabilityChanged(false)]);
     world.passes(S(3));
     assert!(connects(&world.closes(DisconnectionSource::NoPongReceived), Cause::PathChanged));
     for _ in 0..5 {

@@ -7,7 +7,7 @@ use ::backoff::{Clock, backoff::Backoff, exponential::ExponentialBackoff};
 use super::RetryStrategy;
 use crate::Rng;
 
-/// Adapts a [`backoff::backoff::Backoff`](::backoff::backoff::Backoff).
+/// Adapts a [`Backoff`] of the `backoff` crate.
 ///
 /// Two traps of that crate are disarmed here:
 /// - Its `ExponentialBackoff` ends by default, 15 minutes after it was *made* or reset, by returning `None`,

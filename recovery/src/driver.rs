@@ -1,0 +1,110 @@
+//! The driver: the one task that carries the core's decisions out.
+//!
+//! The loop is three paragraphs: drain, wait, tell. Every input is followed by a full drain before the next.
+
+use std::{
+    pin::Pin,
+    time::{Instant, SystemTime},
+};
+
+use everwire_netmon::{Lifecycle, NetworkStatus};
+use futures_core::Stream;
+use futures_util::StreamExt;
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::{Cause, Decision, Input, Notice, Output, RecoverableClient, RecoveryCore, RecoveryStatus};
+
+/// A stream of hints; one that ends says nothing more, so the driver chains it to one that never does.
+pub(crate) type Hints<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
+
+/// What the driver shares with its handles.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) retry_now: std::sync::Arc<Notify>,
+    pub(crate) decisions: broadcast::Sender<Decision>,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) status: watch::Sender<RecoveryStatus>,
+}
+
+pub(crate) async fn run<C: RecoverableClient>(
+    client: C,
+    mut core: RecoveryCore,
+    mut network: Hints<NetworkStatus>,
+    mut lifecycle: Hints<Lifecycle>,
+    links: Links,
+) {
+    let mut snapshots = client.snapshots();
+    loop {
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Decision(decision) => {
+                    tracing::debug!(?decision, "recovery decided");
+                    carry_out(&client, decision);
+                    // Nobody listening is fine: the status keeps what matters.
+                    let _ = links.decisions.send(decision);
+                }
+                Output::Notice(notice) => {
+                    match notice {
+                        Notice::ReconnectSuggested(suggested) => client.reconnect_suggested(suggested),
+                        Notice::ViabilityChanged(viable) => client.viability_changed(viable),
+                    }
+                    let _ = links.notices.send(notice);
+                }
+            }
+        }
+        links.status.send_if_modified(|status| {
+            let old = std::mem::replace(status, core.status());
+            old != *status
+        });
+
+        let timeout = core.poll_timeout();
+        // In this order when several are ready: what the client and its user did comes before what we would
+        // do. None of them can starve the timer, since each is as rare as a change of state.
+        let input = tokio::select! {
+            biased;
+            snapshot = snapshots.next() => match snapshot {
+                Some(snapshot) => Input::Snapshot { snapshot, wall: wall() },
+                None => Input::ClientGone,
+            },
+            () = links.retry_now.notified() => Input::RetryNow,
+            Some(status) = network.next() => Input::Network(status),
+            Some(place) = lifecycle.next() => Input::Lifecycle(place),
+            () = tokio::time::sleep_until(timeout.unwrap_or_else(now).into()), if timeout.is_some() => {
+                Input::Timeout
+            }
+        };
+
+        let gone = matches!(input, Input::ClientGone);
+        core.handle(now(), input);
+        if gone {
+            while let Some(output) = core.poll_output() {
+                if let Output::Decision(decision) = output {
+                    let _ = links.decisions.send(decision);
+                }
+            }
+            links.status.send_replace(core.status());
+            return;
+        }
+    }
+}
+
+fn carry_out<C: RecoverableClient>(client: &C, decision: Decision) {
+    match decision {
+        Decision::Connect { .. } => client.reconnect(),
+        Decision::Probe { deadline, .. } => client.probe(deadline),
+        Decision::Disconnect { cause: Cause::PathChanged | Cause::WokeUp } => client.abandon(),
+        Decision::Disconnect { .. } => client.disconnect_system(),
+        Decision::ConnectAfter { .. } | Decision::Hold { .. } | Decision::Stop { .. } => {}
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where recovery reads the clock")]
+fn now() -> Instant {
+    // tokio's, so that tests on paused time work.
+    tokio::time::Instant::now().into_std()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where recovery reads the wall clock")]
+fn wall() -> SystemTime {
+    SystemTime::now()
+}

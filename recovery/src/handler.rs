@@ -1,0 +1,251 @@
+//! The handle and its builder.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use everwire_netmon::{LifecycleMonitor, NetworkMonitor};
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    Decide, Decision, DecisionTable, Exponential, InvalidConfig, Notice, ReconnectionPolicy,
+    RecoverableClient, RecoveryCore, RecoveryOptions, RecoveryStatus, RetryStrategy, Rng, default_policy,
+    driver::{self, Hints, Links},
+};
+
+/// How many decisions a slow reader may be behind before it misses the oldest.
+const BACKLOG: usize = 256;
+
+/// Manages the reconnection of one client, for all cases: create it beside the client and keep it.
+///
+/// A cheap handle: clone it freely. The task behind it ends when the last clone is dropped, or when the client
+/// is gone; until then it watches the client's snapshots, the network and the application's place, and asks
+/// the client to connect, to probe or to disconnect. It never connects against the user's wish.
+///
+/// The first connection is the user's own: `client.connect()`. See [`RecoverableClient`] for what a client
+/// must be.
+#[derive(Clone, Debug)]
+pub struct ConnectionRecoveryHandler {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    retry_now: Arc<Notify>,
+    decisions: Early<Decision>,
+    notices: Early<Notice>,
+    status: watch::Receiver<RecoveryStatus>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl ConnectionRecoveryHandler {
+    /// Recovers `client` with all defaults, and without a network monitor.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new<C: RecoverableClient>(client: C) -> Self {
+        Self::builder(client).spawn().expect("the defaults are valid")
+    }
+
+    /// Recovers `client`, with what you replace.
+    pub fn builder<C: RecoverableClient>(client: C) -> RecoveryBuilder<C> {
+        RecoveryBuilder {
+            client,
+            network: Box::pin(stream::pending()),
+            lifecycle: Box::pin(stream::pending()),
+            strategy: Box::new(Exponential::full()),
+            added: Vec::new(),
+            replaced: None,
+            decide: None,
+            table: DecisionTable::default(),
+            options: RecoveryOptions::default(),
+            seed: None,
+        }
+    }
+
+    /// Every decision from now on; the first call begins with what was decided since the start. A reader who
+    /// falls more than 256 decisions behind misses the oldest. Ends when recovery does.
+    pub fn decisions(&self) -> impl Stream<Item = Decision> + Send + Unpin + 'static {
+        self.inner.decisions.subscribe()
+    }
+
+    /// Every notice from now on, as [`decisions`](Self::decisions).
+    pub fn notices(&self) -> impl Stream<Item = Notice> + Send + Unpin + 'static {
+        self.inner.notices.subscribe()
+    }
+
+    /// What recovery is doing. After a stop, it says why until something starts again.
+    pub fn status(&self) -> RecoveryStatus {
+        *self.inner.status.borrow()
+    }
+
+    /// Makes the attempt that is due at once, for a user who presses "retry": the ladder starts again, the
+    /// limits and a stop give way. Does nothing while the client is connected or connecting, and nothing
+    /// after a `disconnect` by the user: connect the client itself then.
+    pub fn retry_now(&self) {
+        self.inner.retry_now.notify_one();
+    }
+}
+
+/// Builds a [`ConnectionRecoveryHandler`].
+pub struct RecoveryBuilder<C> {
+    client: C,
+    network: Hints<everwire_netmon::NetworkStatus>,
+    lifecycle: Hints<everwire_netmon::Lifecycle>,
+    strategy: Box<dyn RetryStrategy>,
+    added: Vec<Box<dyn ReconnectionPolicy>>,
+    replaced: Option<Box<dyn ReconnectionPolicy>>,
+    decide: Option<Box<dyn Decide>>,
+    table: DecisionTable,
+    options: RecoveryOptions,
+    seed: Option<u64>,
+}
+
+impl<C: RecoverableClient> RecoveryBuilder<C> {
+    /// What is known of the network. Default: nothing.
+    pub fn monitor(mut self, monitor: impl NetworkMonitor) -> Self {
+        self.network = Box::pin(monitor.chain(stream::pending()));
+        self
+    }
+
+    /// What is known of the application's place, foreground or background. Default: nothing.
+    pub fn lifecycle(mut self, lifecycle: impl LifecycleMonitor) -> Self {
+        self.lifecycle = Box::pin(lifecycle.chain(stream::pending()));
+        self
+    }
+
+    /// The formula of the ladder. Default: [`Exponential::full`].
+    pub fn strategy(mut self, strategy: impl RetryStrategy) -> Self {
+        self.strategy = Box::new(strategy);
+        self
+    }
+
+    /// Adds a policy to those that hold already: all must allow. Those of the start are the user's wish, the
+    /// network and the application's place; there is no limit of attempts or time among them.
+    pub fn policy(mut self, policy: impl ReconnectionPolicy) -> Self {
+        self.added.push(Box::new(policy));
+        self
+    }
+
+    /// Replaces the policies of the start. The user's wish holds all the same.
+    pub fn only_policy(mut self, policy: impl ReconnectionPolicy) -> Self {
+        self.replaced = Some(Box::new(policy));
+        self
+    }
+
+    /// Whether the first attempt ever is retried when it fails. Default: yes. A short way to
+    /// [`DecisionTable::retry_initial`]; without effect on a table that is given with [`decide`](Self::decide).
+    pub fn retry_initial(mut self, retry_initial: bool) -> Self {
+        self.table = self.table.retry_initial(retry_initial);
+        self
+    }
+
+    /// What follows from the end of a connection. Default: [`DecisionTable::default`].
+    pub fn decide(mut self, decide: impl Decide) -> Self {
+        self.decide = Some(Box::new(decide));
+        self
+    }
+
+    /// All other durations and switches.
+    pub fn options(mut self, options: RecoveryOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Same seed, same delays. Default: different ones in every handler.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When a duration, the strategy or a policy cannot work as configured; names the field.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn(self) -> Result<ConnectionRecoveryHandler, InvalidConfig> {
+        self.options.validate()?;
+        self.strategy.validate()?;
+        let start = self.replaced.unwrap_or_else(|| default_policy(&self.options));
+        let policy = self
+            .added
+            .into_iter()
+            .fold(start, |policy, added| Box::new(policy.and(added)) as Box<dyn ReconnectionPolicy>);
+        policy.validate()?;
+        let rng = self.seed.map_or_else(Rng::from_entropy, Rng::seeded);
+        let decide = self.decide.unwrap_or_else(|| Box::new(self.table));
+        let core = RecoveryCore::with(self.options, decide, self.strategy, policy, rng);
+
+        let (decisions, first_decisions) = broadcast::channel(BACKLOG);
+        let (notices, first_notices) = broadcast::channel(BACKLOG);
+        let (status, status_seen) = watch::channel(RecoveryStatus::default());
+        let retry_now = Arc::new(Notify::new());
+        let links = Links { retry_now: Arc::clone(&retry_now), decisions, notices, status };
+        let task = tokio::spawn(driver::run(self.client, core, self.network, self.lifecycle, links));
+        let inner = Inner {
+            retry_now,
+            decisions: Early::new(first_decisions),
+            notices: Early::new(first_notices),
+            status: status_seen,
+            task,
+        };
+        Ok(ConnectionRecoveryHandler { inner: Arc::new(inner) })
+    }
+}
+
+impl<C> fmt::Debug for RecoveryBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecoveryBuilder")
+            .field("strategy", &self.strategy)
+            .field("options", &self.options)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A broadcast whose first subscriber gets what was sent before it came.
+#[derive(Debug)]
+struct Early<T> {
+    /// At the start of what is retained until it is taken; after that at the moment of the first call.
+    receiver: Mutex<(broadcast::Receiver<T>, bool)>,
+}
+
+impl<T: Clone + Send + 'static> Early<T> {
+    const fn new(receiver: broadcast::Receiver<T>) -> Self {
+        Self { receiver: Mutex::new((receiver, false)) }
+    }
+
+    fn subscribe(&self) -> impl Stream<Item = T> + Send + Unpin + 'static + use<T> {
+        let receiver = {
+            // Nothing here can panic half way; a poisoned lock still guards a sound receiver.
+            let mut guard = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = guard.0.resubscribe();
+            if std::mem::replace(&mut guard.1, true) { fresh } else { std::mem::replace(&mut guard.0, fresh) }
+        };
+        Box::pin(stream::unfold(receiver, async |mut receiver| {
+            loop {
+                match receiver.recv().await {
+                    Ok(item) => return Some((item, receiver)),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "a reader of recovery's decisions fell behind");
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        }))
+    }
+}
