@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod decode;
+#[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
+mod send;
 mod state;
 
 #[cfg(feature = "json")]
@@ -8,6 +10,7 @@ pub use decode::JsonDecoder;
 pub use decode::{
     DecodeError, DecodeErrorKind, DecoderFn, EventDecoder, RawDecoder, RawEvent, Reject, WsEvent, decoder_fn,
 };
+pub use send::{NotSentReason, Receipt, SendClass, SendLimits, SendOutcome, TrySendError};
 pub use state::{
     ApiError, AttemptStage, AuthenticationError, AuthenticationErrorKind, ConnectionState,
     DisconnectionSource, HealthCheckInfo, ServerReason, Snapshot,

@@ -1,0 +1,398 @@
+//! The driver's side: from the queue into the connection, and back with the outcomes.
+
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use everwire_engine::{EngineError, EngineErrorKind, Message};
+use futures_sink::Sink;
+
+use super::{
+    NotSentReason, Receipt, SendClass, SendLimits, SendOutcome,
+    outbox::{Entry, Gate, Intake, Outbox, Shared, Ticket},
+};
+
+/// How much one poll hands over before it flushes. More goes into the next poll, so that reading and timers
+/// have their turn between; it is enough for the cost of a flush to vanish.
+const BATCH_MESSAGES: usize = 128;
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Why [`Pump::poll`] stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PumpState {
+    /// Everything that may flow has flowed and is flushed, or the poll's share of work is done and the waker
+    /// was woken for the rest.
+    Idle,
+    /// The connection takes no more at the moment. It wakes the driver when it does.
+    Blocked,
+}
+
+/// The one end of the queue that the driver holds.
+///
+/// Order on a connection: the driver's own frames (`urgent`), then what is sent again, then what was held,
+/// then what is new. All but the first are in the order of their first push, which is why one queue does.
+pub(crate) struct Pump {
+    outbox: Outbox,
+    urgent: VecDeque<Entry>,
+    /// Taken from the shared queue, not handed over yet. What is sent again is put back in front.
+    taken: VecDeque<Entry>,
+    /// Handed over, not flushed yet.
+    in_flight: VecDeque<InFlight>,
+    /// Settled, to be told with the next lock.
+    settled: Vec<(Ticket, SendOutcome)>,
+    /// To be woken after the lock; kept for its storage.
+    wakers: Vec<Waker>,
+    gate: Gate,
+    progress: u64,
+    earliest: Option<Instant>,
+}
+
+struct InFlight {
+    ticket: Ticket,
+    /// The message once more, if it may be sent again.
+    again: Option<Message>,
+}
+
+impl Pump {
+    /// A queue with these limits, closed until [`set_gate`](Self::set_gate) opens it.
+    pub(crate) fn new(limits: SendLimits) -> (Outbox, Self) {
+        let outbox = Outbox::new(limits);
+        let pump = Self {
+            outbox: outbox.clone(),
+            urgent: VecDeque::new(),
+            taken: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            settled: Vec::new(),
+            wakers: Vec::new(),
+            gate: Gate::Closed,
+            progress: 0,
+            earliest: None,
+        };
+        (outbox, pump)
+    }
+
+    /// Queues a frame of the driver's own before everything else, in the order of these calls. It flows while
+    /// the gate is closed, does not count against the limits, and is dropped when the connection is lost.
+    pub(crate) fn urgent(&mut self, message: Message) {
+        self.push_urgent(message, false);
+    }
+
+    /// As [`urgent`](Self::urgent), for who wants to know the outcome.
+    pub(crate) fn urgent_with_receipt(&mut self, message: Message) -> Receipt {
+        self.push_urgent(message, true).unwrap_or(Receipt::settled(SendOutcome::MaybeSent))
+    }
+
+    fn push_urgent(&mut self, message: Message, with_receipt: bool) -> Option<Receipt> {
+        let slot = with_receipt.then(|| self.outbox.lock().slots.take());
+        let ticket =
+            Ticket { class: SendClass::FailFast, expires_at: None, counted: None, slot, attempted: false };
+        self.urgent.push_back(Entry { ticket, message });
+        slot.map(|slot| Receipt::waiting(self.outbox.clone(), slot))
+    }
+
+    /// Whether the application's messages flow. Closing refuses the fail-fast ones that wait for room; those
+    /// in the queue are settled by [`connection_lost`](Self::connection_lost).
+    pub(crate) fn set_gate(&mut self, gate: Gate) {
+        if self.gate == gate {
+            return;
+        }
+        self.gate = gate;
+        let outbox = self.outbox.clone();
+        let mut shared = outbox.lock();
+        shared.gate = gate;
+        // Until the next poll, which must follow, a push has nobody to wake.
+        shared.hungry = false;
+        if gate == Gate::Closed {
+            refuse_waiters(&mut shared, &mut self.wakers, |fail_fast, _| fail_fast);
+        }
+        drop(shared);
+        self.wake_all();
+    }
+
+    /// Opens or closes the gate.
+    pub(crate) fn set_open(&mut self, open: bool) {
+        self.set_gate(if open { Gate::Open } else { Gate::Closed });
+    }
+
+    /// Feeds what may flow, flushes, settles. An error ends the connection: follow it with
+    /// [`connection_lost`](Self::connection_lost).
+    ///
+    /// The waker is woken by a push that may flow, and by one that expires before
+    /// [`next_expiry`](Self::next_expiry) as it was after this poll.
+    pub(crate) fn poll<S>(&mut self, cx: &mut Context<'_>, sink: &mut S) -> Result<PumpState, EngineError>
+    where
+        S: Sink<Message, Error = EngineError> + Unpin,
+    {
+        let (mut messages, mut bytes) = (BATCH_MESSAGES, BATCH_BYTES);
+        loop {
+            let fed = self.feed(cx, sink, &mut messages, &mut bytes)?;
+            let mut blocked = fed.is_pending();
+            if !self.in_flight.is_empty() {
+                match Pin::new(&mut *sink).poll_flush(cx)? {
+                    Poll::Ready(()) => self.flushed(),
+                    Poll::Pending => blocked = true,
+                }
+            }
+            self.settle(Some((cx.waker(), blocked)));
+            if blocked {
+                return Ok(PumpState::Blocked);
+            }
+            if self.urgent.is_empty() && (self.gate != Gate::Open || self.taken.is_empty()) {
+                return Ok(PumpState::Idle);
+            }
+            if messages == 0 || bytes == 0 {
+                cx.waker().wake_by_ref();
+                return Ok(PumpState::Idle);
+            }
+        }
+    }
+
+    fn feed<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut S,
+        messages: &mut usize,
+        bytes: &mut usize,
+    ) -> Result<Poll<()>, EngineError>
+    where
+        S: Sink<Message, Error = EngineError> + Unpin,
+    {
+        while *messages > 0 && *bytes > 0 {
+            let queue = match self.gate {
+                _ if !self.urgent.is_empty() => &mut self.urgent,
+                Gate::Open if !self.taken.is_empty() => &mut self.taken,
+                _ => break,
+            };
+            if Pin::new(&mut *sink).poll_ready(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            let Some(Entry { ticket, message }) = queue.pop_front() else { break };
+            *messages -= 1;
+            *bytes = bytes.saturating_sub(message.len().max(1));
+            let again = matches!(ticket.class, SendClass::Idempotent { .. }).then(|| message.clone());
+            match Pin::new(&mut *sink).start_send(message) {
+                Ok(()) => {
+                    self.progress += 1;
+                    self.in_flight.push_back(InFlight { ticket, again });
+                }
+                Err(error) => {
+                    if matches!(error.kind(), EngineErrorKind::TooLarge { .. }) {
+                        // It would end the next connection too; so it is not sent again.
+                        self.settled.push((ticket, SendOutcome::NotSent(NotSentReason::TooLarge)));
+                    } else {
+                        self.in_flight.push_back(InFlight { ticket, again });
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn flushed(&mut self) {
+        self.progress += 1;
+        let flushed = self.in_flight.drain(..).map(|in_flight| (in_flight.ticket, SendOutcome::Flushed));
+        self.settled.extend(flushed);
+    }
+
+    /// For when there is no connection to poll with: has the waker woken by a push that expires before
+    /// [`next_expiry`](Self::next_expiry) as it is after this call.
+    pub(crate) fn poll_closed(&mut self, cx: &Context<'_>) {
+        self.settle(Some((cx.waker(), true)));
+    }
+
+    /// Counts messages handed over and flushes confirmed: as long as it changes, the connection moves. (How
+    /// much of one large message has gone is known to the connection alone.)
+    pub(crate) const fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// The connection is gone. What was handed to it is [`MaybeSent`](SendOutcome::MaybeSent) or, if
+    /// idempotent, goes back to the front; what was not, fails or stays by its class. Ends
+    /// [`stop_intake`](Self::stop_intake) and closes the gate.
+    pub(crate) fn connection_lost(&mut self) {
+        self.set_gate(Gate::Closed);
+        self.collect();
+        self.settled
+            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::Disconnected))));
+        self.retain_taken(|ticket| {
+            (ticket.class == SendClass::FailFast).then_some(NotSentReason::Disconnected)
+        });
+        while let Some(InFlight { mut ticket, again }) = self.in_flight.pop_back() {
+            match again {
+                Some(message) => {
+                    ticket.attempted = true;
+                    self.taken.push_front(Entry { ticket, message });
+                }
+                None => self.settled.push((ticket, SendOutcome::MaybeSent)),
+            }
+        }
+        self.settle(None);
+        let mut shared = self.outbox.lock();
+        if shared.intake == Intake::Stopped {
+            shared.intake = Intake::Open;
+        }
+    }
+
+    /// No message that waits expires before this. As of the last poll; it may be too early.
+    pub(crate) const fn next_expiry(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Settles what has waited for as long as it may.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        self.collect();
+        let expired = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.retain_taken(|ticket| expired(ticket.expires_at).then_some(NotSentReason::Expired));
+        let outbox = self.outbox.clone();
+        let mut shared = outbox.lock();
+        refuse_waiters(&mut shared, &mut self.wakers, |_, expires_at| expired(expires_at));
+        let here = self.taken.iter().map(|entry| &entry.ticket);
+        let there = shared.queue.iter().map(|entry| &entry.ticket);
+        let queued = here.chain(there).filter_map(|ticket| ticket.expires_at).min();
+        shared.earliest = match (queued, shared.line.earliest()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        drop(shared);
+        self.settle(None);
+    }
+
+    /// Accepts nothing more until [`connection_lost`](Self::connection_lost); what is queued still flows.
+    pub(crate) fn stop_intake(&mut self) {
+        let outbox = self.outbox.clone();
+        let mut shared = outbox.lock();
+        if shared.intake == Intake::Open {
+            shared.intake = Intake::Stopped;
+        }
+        refuse_waiters(&mut shared, &mut self.wakers, |_, _| true);
+        drop(shared);
+        self.wake_all();
+    }
+
+    /// Whether all that may flow has flowed and is flushed.
+    pub(crate) fn drained(&self) -> bool {
+        let flows = self.gate == Gate::Open;
+        self.urgent.is_empty()
+            && self.in_flight.is_empty()
+            && (!flows || (self.taken.is_empty() && self.outbox.lock().queue.is_empty()))
+    }
+
+    /// The client ends: everything left is settled, and nothing is accepted any more. Dropping does it too.
+    pub(crate) fn close(&mut self) {
+        self.outbox.lock().intake = Intake::Ended;
+        self.stop_intake();
+        self.gate = Gate::Closed;
+        self.collect();
+        self.settled
+            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::ClientGone))));
+        self.settled.extend(self.in_flight.drain(..).map(|sent| (sent.ticket, SendOutcome::MaybeSent)));
+        self.retain_taken(|_| Some(NotSentReason::ClientGone));
+        self.settle(None);
+        let driver = self.outbox.lock().driver.take();
+        drop(driver);
+    }
+
+    /// Takes all that is in the shared queue.
+    fn collect(&mut self) {
+        let mut shared = self.outbox.lock();
+        self.taken.append(&mut shared.queue);
+    }
+
+    /// Settles those that were taken and for which there is a reason not to send them.
+    fn retain_taken(&mut self, reason: impl Fn(&Ticket) -> Option<NotSentReason>) {
+        for _ in 0..self.taken.len() {
+            let Some(entry) = self.taken.pop_front() else { return };
+            match reason(&entry.ticket) {
+                // One that a dead connection already had may have arrived all the same.
+                Some(_) if entry.ticket.attempted => {
+                    self.settled.push((entry.ticket, SendOutcome::MaybeSent));
+                }
+                Some(reason) => self.settled.push((entry.ticket, not_sent(reason))),
+                None => self.taken.push_back(entry),
+            }
+        }
+    }
+
+    /// The one lock of a batch: tells outcomes, frees room, takes what is queued, leaves the waker.
+    fn settle(&mut self, waker: Option<(&Waker, bool)>) {
+        let mut displaced = None;
+        let outbox = self.outbox.clone();
+        let mut shared = outbox.lock();
+        let freed = !self.settled.is_empty();
+        for (ticket, outcome) in self.settled.drain(..) {
+            if let Some(bytes) = ticket.counted {
+                shared.room.release(bytes);
+            }
+            self.wakers.extend(ticket.slot.and_then(|slot| shared.slots.settle(slot, outcome)));
+        }
+        if freed {
+            shared.grant_room(&mut self.wakers);
+        }
+        if let Some((waker, blocked)) = waker {
+            let flows = self.gate == Gate::Open && !blocked;
+            if flows && self.taken.is_empty() {
+                mem::swap(&mut self.taken, &mut shared.queue);
+            }
+            shared.hungry = flows;
+            if !shared.driver.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+                displaced = shared.driver.replace(waker.clone());
+            }
+        }
+        self.earliest = shared.earliest;
+        drop(shared);
+        drop(displaced);
+        self.wake_all();
+    }
+
+    fn wake_all(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Pump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pump")
+            .field("gate", &self.gate)
+            .field("urgent", &self.urgent.len())
+            .field("taken", &self.taken.len())
+            .field("in_flight", &self.in_flight.len())
+            .finish_non_exhaustive()
+    }
+}
+
+const fn not_sent(reason: NotSentReason) -> SendOutcome {
+    SendOutcome::NotSent(reason)
+}
+
+/// Sends those who wait for room away, and gives the room that some of them were granted to others.
+fn refuse_waiters(
+    shared: &mut Shared,
+    wakers: &mut Vec<Waker>,
+    refuse: impl Fn(bool, Option<Instant>) -> bool,
+) {
+    let Shared { line, room, .. } = shared;
+    line.refuse(
+        |waiter| refuse(waiter.fail_fast, waiter.expires_at),
+        |waiter, granted| {
+            wakers.extend(waiter.waker);
+            if granted {
+                room.release(waiter.bytes);
+            }
+        },
+    );
+    shared.grant_room(wakers);
+}

@@ -1,0 +1,156 @@
+//! What became of a message, and the future that tells.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use everwire_engine::Message;
+
+use super::{outbox::Outbox, slots::SlotKey};
+
+/// What became of a message. Each message has exactly one outcome.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[must_use = "only the outcome tells whether the message is on its way"]
+#[non_exhaustive]
+pub enum SendOutcome {
+    /// It was handed to the operating system. That is not yet its arrival: only an answer of the peer tells
+    /// that.
+    Flushed,
+    /// It was not sent, not even in part, and will not be. Sending it again cannot make it arrive twice.
+    NotSent(NotSentReason),
+    /// It was handed to the connection, which ended before the flush was confirmed. Whether the peer has it
+    /// is not known.
+    MaybeSent,
+}
+
+impl SendOutcome {
+    /// Whether it was flushed.
+    pub const fn is_flushed(self) -> bool {
+        matches!(self, Self::Flushed)
+    }
+}
+
+impl fmt::Display for SendOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flushed => f.write_str("flushed"),
+            Self::NotSent(reason) => write!(f, "not sent: {reason}"),
+            Self::MaybeSent => f.write_str("maybe sent: its connection ended before the flush was confirmed"),
+        }
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum NotSentReason {
+    /// There is no connection, and its class does not wait for one.
+    NotConnected,
+    /// The connection ended, or was about to, while the message was queued.
+    Disconnected,
+    /// It waited for a connection for as long as its class allows.
+    Expired,
+    /// The queue is full. Only `try_send` says so; `send` waits.
+    Full,
+    /// The connection refuses messages of this size.
+    TooLarge,
+    /// The client has ended.
+    ClientGone,
+}
+
+impl fmt::Display for NotSentReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotConnected => "the client is not connected",
+            Self::Disconnected => "the connection ended before its turn came",
+            Self::Expired => "no connection came within its time to live",
+            Self::Full => "the send queue is full",
+            Self::TooLarge => "it is larger than the connection allows",
+            Self::ClientGone => "the client has ended",
+        })
+    }
+}
+
+/// The future of a message's outcome. It settles in any case, at the latest when the client ends.
+///
+/// Dropping it changes nothing for the message. Polled again after it has settled it tells the same.
+#[must_use = "only the outcome tells whether the message is on its way; `drop` it if nobody cares"]
+pub struct Receipt {
+    outcome: Option<SendOutcome>,
+    /// Where the outcome will be, until it was collected.
+    slot: Option<(Outbox, SlotKey)>,
+}
+
+impl Receipt {
+    pub(super) const fn waiting(outbox: Outbox, slot: SlotKey) -> Self {
+        Self { outcome: None, slot: Some((outbox, slot)) }
+    }
+
+    pub(crate) const fn settled(outcome: SendOutcome) -> Self {
+        Self { outcome: Some(outcome), slot: None }
+    }
+}
+
+impl Future for Receipt {
+    type Output = SendOutcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SendOutcome> {
+        if let Some((outbox, slot)) = &self.slot {
+            let outcome = ready!(outbox.poll_slot(*slot, cx.waker()));
+            (self.outcome, self.slot) = (Some(outcome), None);
+        }
+        Poll::Ready(self.outcome.expect("a receipt has its outcome or a slot for it"))
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some((outbox, slot)) = &self.slot {
+            outbox.give_up(*slot);
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+/// A message that was refused, given back. Its `Debug` shows the size, not the payload.
+#[derive(Clone, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TrySendError {
+    /// The message.
+    pub message: Message,
+    /// Why it was refused: [`Full`](NotSentReason::Full), [`NotConnected`](NotSentReason::NotConnected),
+    /// [`Disconnected`](NotSentReason::Disconnected) while the client disconnects, or
+    /// [`ClientGone`](NotSentReason::ClientGone).
+    pub reason: NotSentReason,
+}
+
+impl TrySendError {
+    pub(crate) const fn new(message: Message, reason: NotSentReason) -> Self {
+        Self { message, reason }
+    }
+}
+
+impl fmt::Display for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the message was not accepted: {}", self.reason)
+    }
+}
+
+impl fmt::Debug for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrySendError")
+            .field("reason", &self.reason)
+            .field("message_len", &self.message.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for TrySendError {}
