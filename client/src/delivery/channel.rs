@@ -1,0 +1,172 @@
+//! What the hub and one subscription share.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+};
+
+use super::{BATCH, ClientEvent, SLACK, SubscriberPolicy};
+
+/// Wakers and events are never dropped under the lock: what goes with them may be another subscription.
+pub(super) struct Channel<E> {
+    pub(super) capacity: usize,
+    pub(super) policy: SubscriberPolicy,
+    /// Whether rejects are wanted.
+    pub(super) rejects: AtomicBool,
+    /// The subscription is gone.
+    pub(super) dropped: AtomicBool,
+    inner: Mutex<Inner<E>>,
+}
+
+pub(super) struct Inner<E> {
+    queue: VecDeque<ClientEvent<E>>,
+    /// How many items of the queue count against the capacity.
+    bulk: usize,
+    /// Dropped and not yet said.
+    lagged: u64,
+    pub(super) consumer: Option<Waker>,
+    /// The driver, if it waits for room.
+    producer: Option<Waker>,
+    /// The client has ended; what is queued is the last.
+    pub(super) ended: bool,
+}
+
+impl<E> Channel<E> {
+    pub(super) fn new(capacity: usize, policy: SubscriberPolicy) -> Self {
+        Self {
+            // With no capacity at all a back-pressure subscriber would be full for ever.
+            capacity: capacity.max(1),
+            policy,
+            rejects: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                queue: VecDeque::new(),
+                bulk: 0,
+                lagged: 0,
+                consumer: None,
+                producer: None,
+                ended: false,
+            }),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<E>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a batch over; what had to go for it is put into `evicted`. Tells how much of the capacity is in
+    /// use now, and whom to wake.
+    pub(super) fn hand_over(
+        &self,
+        batch: &mut VecDeque<ClientEvent<E>>,
+        evicted: &mut Vec<ClientEvent<E>>,
+    ) -> (usize, Option<Waker>) {
+        let mut inner = self.lock();
+        if self.dropped.load(Ordering::Relaxed) {
+            drop(inner);
+            evicted.extend(batch.drain(..));
+            return (0, None);
+        }
+        let waker = if batch.is_empty() { None } else { inner.consumer.take() };
+        inner.bulk += batch.iter().filter(|item| item.is_bulk()).count();
+        if inner.queue.is_empty() {
+            std::mem::swap(&mut inner.queue, batch);
+        } else {
+            inner.queue.extend(batch.drain(..));
+        }
+        let most = match self.policy {
+            SubscriberPolicy::BackPressure => self.capacity.saturating_add(SLACK),
+            SubscriberPolicy::DropOldest => self.capacity,
+        };
+        while inner.bulk > most {
+            inner.evict(true, evicted);
+        }
+        while inner.queue.len() - inner.bulk > SLACK {
+            inner.evict(false, evicted);
+        }
+        (inner.bulk, waker)
+    }
+
+    /// Whether there is room. If not, the producer is woken when half of the capacity is free. Displaced
+    /// wakers come back.
+    pub(super) fn check_room(&self, waker: &Waker) -> (bool, usize, Option<Waker>) {
+        let mut inner = self.lock();
+        let has_room = inner.bulk < self.capacity || self.dropped.load(Ordering::Relaxed);
+        let displaced = match &inner.producer {
+            _ if has_room => inner.producer.take(),
+            Some(kept) if kept.will_wake(waker) => None,
+            _ => inner.producer.replace(waker.clone()),
+        };
+        (has_room, inner.bulk, displaced)
+    }
+
+    /// Says that there will be nothing more.
+    pub(super) fn end(&self) {
+        let mut inner = self.lock();
+        inner.ended = true;
+        let waker = inner.consumer.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Nobody reads any more: frees the producer, and what is queued.
+    pub(super) fn abandon(&self) {
+        let mut inner = self.lock();
+        self.dropped.store(true, Ordering::Relaxed);
+        let queue = std::mem::take(&mut inner.queue);
+        inner.bulk = 0;
+        let wakers = (inner.consumer.take(), inner.producer.take());
+        drop(inner);
+        drop(queue);
+        if let Some(producer) = wakers.1 {
+            producer.wake();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().queue.len()
+    }
+}
+
+impl<E> Inner<E> {
+    /// Moves at most a batch to the subscription. The producer, if it waits and there is room enough again,
+    /// is to be woken.
+    pub(super) fn take_batch(
+        &mut self,
+        into: &mut VecDeque<ClientEvent<E>>,
+        capacity: usize,
+    ) -> Option<Waker> {
+        if self.lagged > 0 {
+            into.push_back(ClientEvent::Lagged(std::mem::take(&mut self.lagged)));
+        }
+        if into.is_empty() && self.queue.len() <= BATCH {
+            std::mem::swap(&mut self.queue, into);
+            self.bulk = 0;
+        } else {
+            let count = self.queue.len().min(BATCH);
+            let batch = self.queue.drain(..count);
+            for item in batch {
+                self.bulk -= usize::from(item.is_bulk());
+                into.push_back(item);
+            }
+        }
+        // Waking for each single place would have driver and consumer take turns item by item.
+        if self.bulk <= capacity / 2 { self.producer.take() } else { None }
+    }
+
+    /// Drops the oldest item of a sort.
+    fn evict(&mut self, bulk: bool, evicted: &mut Vec<ClientEvent<E>>) {
+        let at = self.queue.iter().position(|item| item.is_bulk() == bulk);
+        if let Some(item) = at.and_then(|at| self.queue.remove(at)) {
+            evicted.push(item);
+            self.bulk -= usize::from(bulk);
+            self.lagged += 1;
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! From the driver to any number of subscribers: each bounded, each with its policy, each seeing state
+//! changes and events in one order.
+//!
+//! The driver's [`Hub`] gathers what it has for each subscriber and hands it over in batches, with one lock
+//! per subscriber and batch; queues are swapped, so that in steady state nothing is allocated. The handles'
+//! [`Registry`] adds subscribers.
+
+mod channel;
+mod hub;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub(crate) use self::hub::{Hub, Registry};
+pub use self::subscription::Subscription;
+use crate::{decode::Reject, state::Snapshot};
+
+/// The most that is handed over in one go.
+const BATCH: usize = 64;
+
+/// How many notices (whatever is neither event nor reject) may wait beside a subscriber's capacity, and how
+/// far a back-pressure subscriber may exceed it, by what was received before reading paused.
+const SLACK: usize = 64;
+
+/// What a subscriber's capacity is unless it says otherwise.
+pub(crate) const DEFAULT_CAPACITY: usize = 256;
+
+/// Something that a subscriber is told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent<E> {
+    /// The state changed, to this.
+    State(Snapshot),
+    /// An event was received.
+    Event {
+        /// On which connection; the first is 1.
+        generation: u64,
+        /// What the decoder made of the message.
+        event: E,
+    },
+    /// A message was received that does not decode. Only for a subscriber that
+    /// [asked for rejects](Subscription::with_rejects).
+    Rejected {
+        /// On which connection.
+        generation: u64,
+        /// What is known of the message.
+        reject: Reject,
+    },
+    /// This subscriber was too slow: so many items before the next one were dropped.
+    Lagged(u64),
+    /// The connection still works, and a new one would be better: the server announced that it goes away, or
+    /// the path has changed.
+    ReconnectSuggested,
+    /// Whether the path to the server is believed to work at the moment. The connection may live on without.
+    ViabilityChanged(bool),
+    /// A connection is fully established that is not the first one: what happened in between was missed,
+    /// unless the server replays it.
+    Reconnected {
+        /// The server's name for the connection before.
+        old_connection_id: Option<String>,
+        /// The server's name for this one.
+        new_connection_id: Option<String>,
+        /// How long there was none.
+        gap: Duration,
+    },
+}
+
+impl<E> ClientEvent<E> {
+    /// The event, if this is one.
+    pub fn into_event(self) -> Option<E> {
+        match self {
+            Self::Event { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts against a subscriber's capacity. The others are few and must get through.
+    const fn is_bulk(&self) -> bool {
+        matches!(self, Self::Event { .. } | Self::Rejected { .. })
+    }
+}
+
+/// What happens when a subscriber does not keep up.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum SubscriberPolicy {
+    /// Reading from the connection pauses until there is room: nothing is lost, all subscribers wait, and in
+    /// the end so does the server. The pong deadline does not run while nothing is read. A subscription with
+    /// this policy that is never read stops the client's events for everybody.
+    #[default]
+    BackPressure,
+    /// Its oldest events are dropped, and [`Lagged`](ClientEvent::Lagged) says how many.
+    DropOldest,
+}

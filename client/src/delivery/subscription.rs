@@ -1,0 +1,122 @@
+//! The consumer's end.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+
+use super::{ClientEvent, channel::Channel, hub::Registry};
+
+/// What happens to a client, for one subscriber: a stream of [`ClientEvent`]s.
+///
+/// - **Order**: state changes and events come in the order in which they happened.
+/// - **Bounds**: its capacity, and beyond it a few notices and one batch; see
+///   [`SubscriberPolicy`](super::SubscriberPolicy).
+/// - **End**: when the client ends, what was queued is still read, then `None`.
+/// - **Cancellation**: reading is cancel-safe. Dropping it frees whoever waits for it.
+///
+/// It may be read from any task and moved between tasks, also into another thread.
+pub struct Subscription<E> {
+    channel: Arc<Channel<E>>,
+    registry: Registry<E>,
+    /// Taken from the channel, not yet read.
+    batch: VecDeque<ClientEvent<E>>,
+}
+
+impl<E> Subscription<E> {
+    pub(super) const fn new(channel: Arc<Channel<E>>, registry: Registry<E>) -> Self {
+        Self { channel, registry, batch: VecDeque::new() }
+    }
+
+    /// Also tells of messages that do not decode, as [`ClientEvent::Rejected`], from now on.
+    #[must_use]
+    pub fn with_rejects(self) -> Self {
+        self.channel.rejects.store(true, Ordering::Release);
+        self
+    }
+
+    /// The next item, `None` after the client has ended. The same as the stream's `next`.
+    pub async fn recv(&mut self) -> Option<ClientEvent<E>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Appends what there is, at least one and at most `max` items, and waits if there is nothing. Returns how
+    /// many; 0 after the client has ended, or if `max` is 0.
+    pub async fn recv_many(&mut self, into: &mut Vec<ClientEvent<E>>, max: usize) -> usize {
+        if max == 0 {
+            return 0;
+        }
+        poll_fn(|cx| {
+            let Some(first) = ready!(self.poll_recv(cx)) else { return Poll::Ready(0) };
+            into.push(first);
+            let more = self.batch.len().min(max - 1);
+            into.extend(self.batch.drain(..more));
+            Poll::Ready(1 + more)
+        })
+        .await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<ClientEvent<E>>> {
+        // Otherwise a consumer that is never ahead of a flood would starve its neighbours.
+        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        if self.batch.is_empty() {
+            let mut inner = self.channel.lock();
+            let producer = inner.take_batch(&mut self.batch, self.channel.capacity);
+            let mut displaced = None;
+            if self.batch.is_empty() {
+                if inner.ended {
+                    return Poll::Ready(None);
+                }
+                if !inner.consumer.as_ref().is_some_and(|kept| kept.will_wake(cx.waker())) {
+                    displaced = inner.consumer.replace(cx.waker().clone());
+                }
+            }
+            drop(inner);
+            drop(displaced);
+            if let Some(producer) = producer {
+                producer.wake();
+            }
+        }
+        match self.batch.pop_front() {
+            Some(item) => {
+                coop.made_progress();
+                Poll::Ready(Some(item))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<E> Stream for Subscription<E> {
+    type Item = ClientEvent<E>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent<E>>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+// Nothing in it is pinned.
+impl<E> Unpin for Subscription<E> {}
+
+impl<E> Drop for Subscription<E> {
+    fn drop(&mut self) {
+        self.channel.abandon();
+        self.registry.left();
+    }
+}
+
+impl<E> fmt::Debug for Subscription<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("capacity", &self.channel.capacity)
+            .field("policy", &self.channel.policy)
+            .field("waiting", &(self.batch.len() + self.channel.len()))
+            .finish_non_exhaustive()
+    }
+}
