@@ -2,14 +2,22 @@
 
 mod engine;
 mod error;
+#[cfg(feature = "tungstenite")]
+mod frames;
 mod handshake;
 mod message;
+#[cfg(feature = "tungstenite")]
+mod pipeline;
 mod request;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use engine::{BoxConnection, BoxEngine, Connection, Engine, EngineFn, engine_fn};
 pub use error::{CertificateProblem, EngineError, EngineErrorKind, Limit, Refusal, Stage};
+#[cfg(feature = "tungstenite")]
+pub use frames::TungsteniteConnection;
 pub use handshake::Handshake;
 pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
+#[cfg(feature = "tungstenite")]
+pub use pipeline::{TungsteniteEngine, TungsteniteEngineBuilder};
 pub use request::{ConnectRequest, Endpoint};

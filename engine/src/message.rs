@@ -103,7 +103,7 @@ impl From<Vec<u8>> for Message {
 // With the tungstenite engine the text is tungstenite's own checked slice, so that a received text is
 // neither copied nor checked twice; without it, ours. Neither shows in the public interface.
 #[cfg(feature = "tungstenite")]
-type Checked = tungstenite::Utf8Bytes;
+type Checked = tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A reference-counted piece of valid UTF-8: to `Bytes` what `str` is to `[u8]`.
 ///
@@ -131,13 +131,11 @@ impl Text {
     }
 
     #[cfg(feature = "tungstenite")]
-    #[allow(dead_code, reason = "the tungstenite engine uses it")]
     pub(crate) const fn from_checked(text: Checked) -> Self {
         Self(text)
     }
 
     #[cfg(feature = "tungstenite")]
-    #[allow(dead_code, reason = "the tungstenite engine uses it")]
     pub(crate) fn into_checked(self) -> Checked {
         self.0
     }

@@ -1,6 +1,6 @@
 //! For tests, yours and ours: an in-memory connection, a scripted engine, the conformance suite.
 //!
-//! - [`duplex`] is a pair of connections that are wired to each other: give one to the code under test and
+//! - [`duplex()`] is a pair of connections that are wired to each other: give one to the code under test and
 //!   play the server with the other.
 //! - [`ScriptedEngine`] is an engine that plays a script, one [`Step`] per attempt, and hands the server's
 //!   end of every accepted attempt to the test.

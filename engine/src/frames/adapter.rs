@@ -1,0 +1,75 @@
+//! Between tungstenite, which reads and writes as if it blocked, and a transport that is polled.
+
+use std::{
+    io::{self, Read, Write},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::pipeline::Stream;
+
+/// A polled transport behind `Read` and `Write`: what is pending there is `WouldBlock` here.
+///
+/// One waker is cached, that of the task which polls the connection, and it is cloned only when that task
+/// changes. This is what makes a read cheaper than through the wrapper that tungstenite's own asynchronous
+/// companion uses: that one registers the waker twice, atomically, for every message.
+pub(super) struct NonBlocking {
+    io: Stream,
+    waker: Waker,
+    /// What the server sent behind its answer to the upgrade. Served first; empty nearly always.
+    prefix: Bytes,
+}
+
+impl NonBlocking {
+    pub(super) fn new(io: Stream, prefix: Bytes) -> Self {
+        Self { io, waker: Waker::noop().clone(), prefix }
+    }
+
+    /// Whoever polls is whom the transport wakes.
+    #[inline]
+    pub(super) fn register(&mut self, cx: &Context<'_>) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.waker.clone_from(cx.waker());
+        }
+    }
+
+    /// Ends the writing half: close-notify on TLS, FIN on TCP.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Read for NonBlocking {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.prefix.has_remaining() {
+            let len = self.prefix.len().min(into.len());
+            self.prefix.copy_to_slice(&mut into[..len]);
+            return Ok(len);
+        }
+        let mut into = ReadBuf::new(into);
+        match Pin::new(&mut self.io).poll_read(&mut Context::from_waker(&self.waker), &mut into) {
+            Poll::Ready(outcome) => outcome.map(|()| into.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for NonBlocking {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        or_would_block(Pin::new(&mut self.io).poll_write(&mut Context::from_waker(&self.waker), from))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        or_would_block(Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&self.waker)))
+    }
+}
+
+fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}

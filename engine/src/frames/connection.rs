@@ -1,0 +1,307 @@
+//! The open connection of the tungstenite engine.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream as MessageStream;
+use futures_sink::Sink;
+use tokio::{
+    task::coop,
+    time::{Sleep, sleep},
+};
+use tokio_tungstenite::tungstenite::{
+    self,
+    error::{CapacityError, Error as WsError, ProtocolError},
+    protocol::{CloseFrame as WsCloseFrame, Role, WebSocket, WebSocketConfig},
+};
+
+use super::adapter::NonBlocking;
+use crate::{
+    CloseCode, CloseFrame, Connection, EngineError, EngineErrorKind, Handshake, Limit, Message, Stage, Text,
+    pipeline::Stream,
+};
+
+/// How long the server may take to end the transport after both close frames are through. RFC 6455 §7.1.1
+/// leaves it to the server to do so first; one that does not must not keep us.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+const MAX_CONTROL: usize = 125;
+
+/// Sizes, as the builder of the engine has checked them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameConfig {
+    pub(crate) read_buffer: usize,
+    pub(crate) write_buffer: usize,
+    pub(crate) max_frame: usize,
+    pub(crate) max_message: usize,
+}
+
+impl FrameConfig {
+    fn tungstenite(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(self.read_buffer)
+            .write_buffer_size(self.write_buffer)
+            .max_frame_size(Some(self.max_frame))
+            .max_message_size(Some(self.max_message))
+    }
+}
+
+/// An open connection of [`TungsteniteEngine`](crate::TungsteniteEngine): keeps the contract of
+/// [`Connection`].
+///
+/// Poll it from one task at a time; when the halves of a split connection are polled by two tasks, each is
+/// still woken for its own direction.
+///
+/// - A read costs no allocation as long as earlier messages are not kept; a loop over messages that are
+///   already here yields to tokio's scheduler when its budget is used up.
+/// - A violation of the protocol by the peer is told to the peer by a close frame (1002, 1007 or 1009),
+///   yielded as an error, and is the end.
+/// - After a close frame went both ways the connection waits for the server to end the transport, for at
+///   most one second, before the stream yields `None`.
+/// - `start_send` refuses a close frame that may not be sent
+///   ([`EngineErrorKind::InvalidRequest`]) and a ping or pong of more than 125 bytes
+///   ([`EngineErrorKind::TooLarge`]); the connection stays open.
+pub struct TungsteniteConnection {
+    socket: WebSocket<NonBlocking>,
+    handshake: Handshake,
+    config: FrameConfig,
+    phase: Phase,
+    /// The last write did not fit into the transport: flush before taking more.
+    blocked: bool,
+}
+
+enum Phase {
+    Open,
+    /// Both close frames are known of; the transport is to end.
+    Ending(Pin<Box<Sleep>>),
+    Done,
+}
+
+impl TungsteniteConnection {
+    /// A connection over a transport on which the upgrade is done; `prefix` is what came behind the answer.
+    pub(crate) fn new(io: Stream, prefix: Bytes, handshake: Handshake, config: FrameConfig) -> Self {
+        // Never `from_partially_read`: a codec that is built on those bytes remembers their capacity as
+        // its own, and reads in small pieces for the rest of its life.
+        let socket = WebSocket::from_raw_socket(
+            NonBlocking::new(io, prefix),
+            Role::Client,
+            Some(config.tungstenite()),
+        );
+        Self { socket, handshake, config, phase: Phase::Open, blocked: false }
+    }
+
+    /// Reads and writes until the server ends the transport, or for [`LINGER`].
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Phase::Ending(linger) = &mut self.phase else { return Poll::Ready(()) };
+        let late = linger.as_mut().poll(cx).is_ready();
+        // Flushes our own close frame, if it is still held, and discards what may follow the peer's.
+        if matches!(self.socket.read(), Err(error) if would_block(&error)) && !late {
+            return Poll::Pending;
+        }
+        // For the peer's sake only, so a transport that cannot do it now need not.
+        let _ = self.socket.get_mut().poll_shutdown(cx);
+        self.phase = Phase::Done;
+        Poll::Ready(())
+    }
+
+    /// Tells the peer what it did wrong, as far as the transport takes it without waiting.
+    fn fail(&mut self, error: WsError) -> EngineError {
+        let code = match &error {
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) | WsError::Io(_) => None,
+            WsError::Utf8(_) => Some(CloseCode::INVALID_DATA),
+            WsError::Capacity(_) => Some(CloseCode::TOO_BIG),
+            _ => Some(CloseCode::PROTOCOL),
+        };
+        if let Some(code) = code {
+            let _ = self.socket.close(Some(WsCloseFrame { code: code.get().into(), reason: "".into() }));
+        }
+        self.phase = Phase::Done;
+        map_error(error, self.config)
+    }
+
+    fn open_for_sending(&self) -> Result<(), EngineError> {
+        match self.phase {
+            Phase::Open if self.socket.can_write() => Ok(()),
+            _ => Err(EngineError::new(EngineErrorKind::Closed, Stage::Open)),
+        }
+    }
+}
+
+impl Connection for TungsteniteConnection {
+    fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+}
+
+impl MessageStream for TungsteniteConnection {
+    type Item = Result<Message, EngineError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        this.socket.get_mut().register(cx);
+        match this.phase {
+            Phase::Open => {}
+            Phase::Ending(_) => return this.poll_end(cx).map(|()| None),
+            Phase::Done => return Poll::Ready(None),
+        }
+        // Messages that are already in the buffer touch no socket, and would so never yield.
+        let budget = ready!(coop::poll_proceed(cx));
+        let message = match this.socket.read() {
+            Ok(message) => message,
+            Err(error) if would_block(&error) => return Poll::Pending,
+            Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => {
+                this.phase = Phase::Done;
+                return Poll::Ready(None);
+            }
+            Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
+        };
+        budget.made_progress();
+        let message = from_tungstenite(message);
+        if matches!(message, Message::Close(_)) {
+            this.phase = Phase::Ending(Box::pin(sleep(LINGER)));
+            // The answer goes out now if the transport takes it: who drops the connection after this
+            // message has answered all the same.
+            let _ = this.socket.flush();
+        }
+        Poll::Ready(Some(Ok(message)))
+    }
+}
+
+impl Sink<Message> for TungsteniteConnection {
+    type Error = EngineError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        self.open_for_sending()?;
+        if self.blocked {
+            return self.poll_flush(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), EngineError> {
+        self.open_for_sending()?;
+        let message = into_tungstenite(message)?;
+        let this = self.get_mut();
+        match this.socket.write(message) {
+            Ok(()) => Ok(()),
+            // It is in the write buffer all the same; the buffer is to be emptied before the next one.
+            Err(error) if would_block(&error) => {
+                this.blocked = true;
+                Ok(())
+            }
+            Err(error) => Err(map_error(error, this.config)),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        let this = self.get_mut();
+        this.socket.get_mut().register(cx);
+        if matches!(this.phase, Phase::Done) {
+            return Poll::Ready(Ok(()));
+        }
+        match this.socket.flush() {
+            Ok(()) | Err(WsError::ConnectionClosed) => {
+                this.blocked = false;
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if would_block(&error) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(map_error(error, this.config))),
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        if self.open_for_sending().is_ok() {
+            // A close frame needs no room: nothing follows it.
+            self.as_mut().start_send(Message::Close(None))?;
+        }
+        self.poll_flush(cx)
+    }
+}
+
+impl fmt::Debug for TungsteniteConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TungsteniteConnection")
+            .field("handshake", &self.handshake)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+fn would_block(error: &WsError) -> bool {
+    matches!(error, WsError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn map_error(error: WsError, config: FrameConfig) -> EngineError {
+    let kind = match &error {
+        WsError::Io(_) | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            EngineErrorKind::Io
+        }
+        WsError::ConnectionClosed
+        | WsError::AlreadyClosed
+        | WsError::Protocol(ProtocolError::SendAfterClosing) => EngineErrorKind::Closed,
+        WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            // The limit for frames strikes first where both are the same.
+            let what = if *max_size == config.max_frame { Limit::Frame } else { Limit::Message };
+            EngineErrorKind::TooLarge { what, size: *size, max: *max_size }
+        }
+        WsError::Utf8(_) => EngineErrorKind::InvalidUtf8,
+        _ => EngineErrorKind::Protocol,
+    };
+    let mapped = EngineError::new(kind, Stage::Open);
+    match error {
+        WsError::Io(error) => mapped.with_source(error),
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            mapped.with_detail("it ended without a close frame")
+        }
+        // The text of this one repeats what the peer sent.
+        WsError::Utf8(_) => mapped,
+        error => mapped.with_source(error),
+    }
+}
+
+fn from_tungstenite(message: tungstenite::Message) -> Message {
+    match message {
+        tungstenite::Message::Text(text) => Message::Text(Text::from_checked(text)),
+        tungstenite::Message::Binary(payload) => Message::Binary(payload),
+        tungstenite::Message::Ping(payload) => Message::Ping(payload),
+        tungstenite::Message::Pong(payload) => Message::Pong(payload),
+        tungstenite::Message::Close(frame) => Message::Close(frame.map(|frame| CloseFrame {
+            code: CloseCode::received(frame.code.into()),
+            reason: Text::from_checked(frame.reason),
+        })),
+        tungstenite::Message::Frame(_) => unreachable!("tungstenite reads no raw frames"),
+    }
+}
+
+fn into_tungstenite(message: Message) -> Result<tungstenite::Message, EngineError> {
+    Ok(match message {
+        Message::Text(text) => tungstenite::Message::Text(text.into_checked()),
+        Message::Binary(payload) => tungstenite::Message::Binary(payload),
+        Message::Ping(payload) => tungstenite::Message::Ping(control(payload)?),
+        Message::Pong(payload) => tungstenite::Message::Pong(control(payload)?),
+        Message::Close(None) => tungstenite::Message::Close(None),
+        Message::Close(Some(frame)) => {
+            let frame = CloseFrame::new(frame.code.get(), frame.reason).map_err(|error| {
+                EngineError::new(EngineErrorKind::InvalidRequest, Stage::Open).with_detail(error.to_string())
+            })?;
+            tungstenite::Message::Close(Some(WsCloseFrame {
+                code: frame.code.get().into(),
+                reason: frame.reason.into_checked(),
+            }))
+        }
+    })
+}
+
+fn control(payload: Bytes) -> Result<Bytes, EngineError> {
+    if payload.len() > MAX_CONTROL {
+        let kind = EngineErrorKind::TooLarge { what: Limit::Frame, size: payload.len(), max: MAX_CONTROL };
+        return Err(EngineError::new(kind, Stage::Open).with_detail("a control frame carries no more"));
+    }
+    Ok(payload)
+}

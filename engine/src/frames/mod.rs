@@ -1,0 +1,7 @@
+//! Frames on an open transport: tungstenite's protocol machine, driven without its asynchronous wrapper.
+
+mod adapter;
+mod connection;
+
+pub(crate) use connection::FrameConfig;
+pub use connection::TungsteniteConnection;

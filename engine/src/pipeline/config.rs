@@ -1,0 +1,271 @@
+//! What can be set on the tungstenite engine.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::TungsteniteEngine;
+use crate::{EngineError, EngineErrorKind, Stage, frames::FrameConfig};
+
+/// How long each stage of an attempt may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    pub(crate) resolve: Duration,
+    pub(crate) connect: Duration,
+    pub(crate) tls: Duration,
+    pub(crate) upgrade: Duration,
+    pub(crate) attempt: Duration,
+}
+
+/// What is set on every socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketOptions {
+    pub(crate) nodelay: bool,
+    pub(crate) user_timeout: Option<Duration>,
+    pub(crate) keepalive: Option<Duration>,
+}
+
+/// The checked configuration.
+pub(crate) struct Config {
+    pub(crate) deadlines: Deadlines,
+    pub(crate) stagger: Duration,
+    pub(crate) socket: SocketOptions,
+    pub(crate) frames: FrameConfig,
+    /// What the machine refused matters only to those who ask for TLS.
+    #[cfg(feature = "rustls")]
+    pub(crate) tls: Result<Arc<rustls::ClientConfig>, EngineError>,
+}
+
+/// Sets up a [`TungsteniteEngine`]. Every value has a default that suits a chat-like client; a value that
+/// cannot work is refused by [`build`](Self::build).
+///
+/// ```
+/// use std::time::Duration;
+/// use everwire_engine::TungsteniteEngine;
+///
+/// let engine = TungsteniteEngine::builder()
+///     .attempt_timeout(Duration::from_secs(8))
+///     .max_message_size(1 << 20)
+///     .build()?;
+/// # let _ = engine;
+/// assert!(TungsteniteEngine::builder().tls_timeout(Duration::ZERO).build().is_err());
+/// # Ok::<(), everwire_engine::EngineError>(())
+/// ```
+pub struct TungsteniteEngineBuilder {
+    deadlines: Deadlines,
+    stagger: Duration,
+    socket: SocketOptions,
+    frames: FrameConfig,
+    #[cfg(feature = "rustls")]
+    tls: super::tls::TlsOptions,
+    /// The first thing that was wrong, told when built.
+    error: Option<EngineError>,
+}
+
+impl Default for TungsteniteEngineBuilder {
+    fn default() -> Self {
+        let stage = Duration::from_secs(5);
+        Self {
+            deadlines: Deadlines {
+                resolve: stage,
+                connect: stage,
+                tls: stage,
+                upgrade: stage,
+                attempt: Duration::from_secs(15),
+            },
+            stagger: Duration::from_millis(250),
+            socket: SocketOptions {
+                nodelay: true,
+                user_timeout: Some(Duration::from_secs(20)),
+                keepalive: Some(Duration::from_secs(60)),
+            },
+            frames: FrameConfig {
+                read_buffer: 16 << 10,
+                write_buffer: 16 << 10,
+                max_frame: 16 << 20,
+                max_message: 64 << 20,
+            },
+            #[cfg(feature = "rustls")]
+            tls: super::tls::TlsOptions::default(),
+            error: None,
+        }
+    }
+}
+
+impl TungsteniteEngineBuilder {
+    /// How long the resolution of a name may take (default 5 s).
+    pub const fn resolve_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.resolve = timeout;
+        self
+    }
+
+    /// How long one address may take to accept TCP (default 5 s).
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.connect = timeout;
+        self
+    }
+
+    /// How long the TLS handshake may take (default 5 s).
+    pub const fn tls_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.tls = timeout;
+        self
+    }
+
+    /// How long the HTTP upgrade may take (default 5 s).
+    pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.upgrade = timeout;
+        self
+    }
+
+    /// How long an attempt may take as a whole (default 15 s).
+    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.attempt = timeout;
+        self
+    }
+
+    /// How long an address has the field to itself before the next one is tried beside it (default 250 ms,
+    /// [RFC 8305 §5](https://www.rfc-editor.org/rfc/rfc8305#section-5)).
+    pub const fn stagger(mut self, delay: Duration) -> Self {
+        self.stagger = delay;
+        self
+    }
+
+    /// `TCP_NODELAY` (default on). Off costs 44 ms for each exchange of small messages.
+    pub const fn nodelay(mut self, nodelay: bool) -> Self {
+        self.socket.nodelay = nodelay;
+        self
+    }
+
+    /// After how long without an acknowledgement the operating system gives up a connection, where it has
+    /// `TCP_USER_TIMEOUT` (default 20 s; `None` leaves it to the system, often a quarter of an hour).
+    pub const fn tcp_user_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.socket.user_timeout = timeout;
+        self
+    }
+
+    /// After how much silence TCP's own keep-alive probes begin (default 60 s; `None`: never). A back-stop
+    /// only: an application's ping notices sooner.
+    pub const fn tcp_keepalive(mut self, idle: Option<Duration>) -> Self {
+        self.socket.keepalive = idle;
+        self
+    }
+
+    /// The read buffer of a connection in bytes (default 16 KiB).
+    pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
+        self.frames.read_buffer = bytes;
+        self
+    }
+
+    /// So many bytes of sent messages are gathered before they are written without being flushed (default
+    /// 16 KiB).
+    pub const fn write_buffer_size(mut self, bytes: usize) -> Self {
+        self.frames.write_buffer = bytes;
+        self
+    }
+
+    /// The largest frame that is received, in bytes of payload (default 16 MiB).
+    pub const fn max_frame_size(mut self, bytes: usize) -> Self {
+        self.frames.max_frame = bytes;
+        self
+    }
+
+    /// The largest message that is received, all fragments together (default 64 MiB).
+    pub const fn max_message_size(mut self, bytes: usize) -> Self {
+        self.frames.max_message = bytes;
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::InvalidConfiguration`], naming the value. Missing certificates of the *system* are
+    /// an error only of the attempts that need them.
+    pub fn build(self) -> Result<TungsteniteEngine, EngineError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let d = &self.deadlines;
+        for (name, timeout) in [
+            ("resolve_timeout", d.resolve),
+            ("connect_timeout", d.connect),
+            ("tls_timeout", d.tls),
+            ("upgrade_timeout", d.upgrade),
+            ("attempt_timeout", d.attempt),
+            ("stagger", self.stagger),
+        ] {
+            if timeout.is_zero() {
+                return Err(invalid(format!("{name} is zero")));
+            }
+        }
+        for (name, size) in [
+            ("read_buffer_size", self.frames.read_buffer),
+            ("max_frame_size", self.frames.max_frame),
+            ("max_message_size", self.frames.max_message),
+        ] {
+            if size == 0 {
+                return Err(invalid(format!("{name} is zero")));
+            }
+        }
+        Ok(TungsteniteEngine(Arc::new(Config {
+            deadlines: self.deadlines,
+            stagger: self.stagger,
+            socket: self.socket,
+            frames: self.frames,
+            #[cfg(feature = "rustls")]
+            tls: self.tls.build()?,
+        })))
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl TungsteniteEngineBuilder {
+    /// Trusts the certificates of this PEM text, too, beside those of the system. Several calls add up.
+    pub fn add_root_certificate_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
+        match super::tls::certificates(pem.as_ref()) {
+            Ok(certificates) => self.tls.added.extend(certificates),
+            Err(error) => self.error = self.error.or(Some(error)),
+        }
+        self
+    }
+
+    /// Trusts only the certificates that were added, and not those of the system.
+    pub const fn only_added_root_certificates(mut self) -> Self {
+        self.tls.only_added = true;
+        self
+    }
+
+    /// Presents this certificate (with its chain) and key, both PEM, to servers that ask for one.
+    pub fn client_certificate_pem(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        let certificates = super::tls::certificates(chain.as_ref());
+        match certificates.and_then(|chain| Ok((chain, super::tls::private_key(key.as_ref())?))) {
+            Ok(client) => self.tls.client = Some(client),
+            Err(error) => self.error = self.error.or(Some(error)),
+        }
+        self
+    }
+
+    /// Refuses servers that speak TLS 1.2 at most (default: 1.2 is accepted).
+    pub const fn require_tls_1_3(mut self) -> Self {
+        self.tls.at_least_1_3 = true;
+        self
+    }
+
+    /// Uses this configuration of rustls as it is; everything else that was said about TLS is then ignored.
+    pub fn rustls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.tls.config = Some(config);
+        self
+    }
+}
+
+impl fmt::Debug for TungsteniteEngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TungsteniteEngineBuilder")
+            .field("deadlines", &self.deadlines)
+            .field("stagger", &self.stagger)
+            .field("socket", &self.socket)
+            .field("frames", &self.frames)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(detail: String) -> EngineError {
+    EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Request).with_detail(detail)
+}

@@ -1,0 +1,191 @@
+//! The connect pipeline: resolve, Happy Eyeballs, TLS, upgrade; each stage with its own deadline.
+
+mod body;
+mod config;
+mod dial;
+mod happy_eyeballs;
+mod head;
+mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
+mod upgrade;
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use tracing::Instrument;
+
+pub use self::config::TungsteniteEngineBuilder;
+pub(crate) use self::stream::Stream;
+use self::{
+    config::Config,
+    happy_eyeballs::HappyEyeballs,
+    upgrade::{Accepted, Answer},
+};
+use crate::{
+    ConnectRequest, Engine, EngineError, EngineErrorKind, Handshake, Stage, frames::TungsteniteConnection,
+};
+
+/// The default engine: our own way to the server, tungstenite's frames over it.
+///
+/// Cheap to clone; clones share the configuration and the TLS sessions, so one engine per process is the
+/// rule.
+///
+/// An attempt runs through the stages resolve, connect (every address by RFC 8305), TLS and upgrade. Each
+/// has its own deadline, the attempt as a whole has one more, and an error names its stage. An address that
+/// accepts TCP and then falls silent makes place for the next one, as long as the attempt's deadline allows.
+///
+/// ```no_run
+/// use everwire_engine::{ConnectRequest, Engine, TungsteniteEngine};
+/// # async fn run() -> Result<(), everwire_engine::EngineError> {
+/// let engine = TungsteniteEngine::new();
+/// let connection = engine.connect(ConnectRequest::new("wss://chat.example.org/")?).await?;
+/// # drop(connection); Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TungsteniteEngine(Arc<Config>);
+
+impl TungsteniteEngine {
+    /// An engine with all defaults.
+    #[expect(clippy::missing_panics_doc, reason = "the defaults are constants that build() accepts")]
+    pub fn new() -> Self {
+        Self::builder().build().expect("the defaults are valid, and a test builds them")
+    }
+
+    /// Sets up another one.
+    pub fn builder() -> TungsteniteEngineBuilder {
+        TungsteniteEngineBuilder::default()
+    }
+
+    async fn attempt(&self, request: &ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
+        let config = &*self.0;
+        let endpoint = request.endpoint();
+        let addresses =
+            stage(Stage::Resolve, config.deadlines.resolve, resolve(endpoint.host(), endpoint.port()))
+                .await?;
+        let mut race = HappyEyeballs::new(addresses, config.stagger);
+        loop {
+            let dial = dial::dial(&mut race, config.deadlines.connect, config.socket);
+            let tcp = dial.instrument(span(Stage::Connect)).await?;
+            match self.over(tcp, request).await {
+                // This address may be a dead end behind a live front: the next one may not be.
+                Err(error) if fell_silent(&error) && race.has_more() => {
+                    tracing::debug!(%error, "the address fell silent, the next one is tried");
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The stages over an open TCP connection.
+    async fn over(
+        &self,
+        tcp: TcpStream,
+        request: &ConnectRequest,
+    ) -> Result<TungsteniteConnection, EngineError> {
+        let config = &*self.0;
+        let mut handshake = Handshake::default();
+        let mut io = Stream::Tcp(tcp);
+        (handshake.local_addr, handshake.peer_addr) = io.addresses();
+        if request.endpoint().is_secure() {
+            io = self.secure(io, request, &mut handshake).await?;
+        }
+        let answer =
+            stage(Stage::Upgrade, config.deadlines.upgrade, upgrade::upgrade(&mut io, request)).await?;
+        let Accepted { headers, subprotocol, rest } = match answer {
+            Answer::Accepted(accepted) => accepted,
+            Answer::Refused(refusal) => return Err(EngineError::refused(refusal)),
+        };
+        handshake.headers = headers;
+        handshake.subprotocol = subprotocol;
+        Ok(TungsteniteConnection::new(io, rest, handshake, config.frames))
+    }
+
+    #[cfg(feature = "rustls")]
+    async fn secure(
+        &self,
+        io: Stream,
+        request: &ConnectRequest,
+        facts: &mut Handshake,
+    ) -> Result<Stream, EngineError> {
+        let tls_config = Arc::clone(self.0.tls.as_ref().map_err(Clone::clone)?);
+        let handshake = tls::handshake(tls_config, request.endpoint().host(), io);
+        let tls = stage(Stage::Tls, self.0.deadlines.tls, handshake).await?;
+        let session = tls.get_ref().1;
+        facts.tls_version = session.protocol_version().and_then(|version| version.as_str());
+        facts.tls_resumed = session.handshake_kind().map(|kind| kind == rustls::HandshakeKind::Resumed);
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    #[expect(clippy::unused_async, reason = "one signature for both forms")]
+    async fn secure(
+        &self,
+        _io: Stream,
+        _request: &ConnectRequest,
+        _facts: &mut Handshake,
+    ) -> Result<Stream, EngineError> {
+        Err(EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Tls)
+            .with_detail("wss:// needs the feature rustls-ring or rustls-aws-lc-rs"))
+    }
+}
+
+impl Default for TungsteniteEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine for TungsteniteEngine {
+    type Connection = TungsteniteConnection;
+
+    async fn connect(&self, request: ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
+        let endpoint = request.endpoint().clone();
+        let span = tracing::debug_span!("connect", %endpoint);
+        let deadline = self.0.deadlines.attempt;
+        let outcome = timeout(deadline, self.attempt(&request)).instrument(span).await;
+        outcome
+            .unwrap_or_else(|_| Err(EngineError::timeout(Stage::Attempt, deadline)))
+            .map_err(|error| error.with_endpoint(endpoint))
+    }
+}
+
+impl fmt::Debug for TungsteniteEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TungsteniteEngine")
+            .field("deadlines", &self.0.deadlines)
+            .field("frames", &self.0.frames)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The addresses of a host, in the system's order of preference.
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, EngineError> {
+    let failed = || EngineError::new(EngineErrorKind::Resolve, Stage::Resolve);
+    let addresses: Vec<_> =
+        tokio::net::lookup_host((host, port)).await.map_err(|error| failed().with_source(error))?.collect();
+    if addresses.is_empty() {
+        return Err(failed().with_detail("the name has no address"));
+    }
+    Ok(addresses)
+}
+
+/// A stage within its deadline and its span.
+async fn stage<T>(
+    stage: Stage,
+    deadline: Duration,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    let outcome = timeout(deadline, work).instrument(span(stage)).await;
+    outcome.unwrap_or_else(|_| Err(EngineError::timeout(stage, deadline)))
+}
+
+fn span(stage: Stage) -> tracing::Span {
+    tracing::debug_span!("stage", %stage)
+}
+
+/// Whether another address of the same server may do better.
+fn fell_silent(error: &EngineError) -> bool {
+    error.kind() == EngineErrorKind::Timeout
+}

@@ -1,0 +1,190 @@
+//! TLS: which certificates are trusted, and what a failed handshake means.
+
+use std::{io, sync::Arc};
+
+use rustls::{
+    CertificateError, ClientConfig, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::stream::Stream;
+use crate::{CertificateProblem, EngineError, EngineErrorKind, Stage};
+
+/// What the builder was told about TLS.
+#[derive(Default)]
+pub(crate) struct TlsOptions {
+    pub(crate) added: Vec<CertificateDer<'static>>,
+    pub(crate) only_added: bool,
+    pub(crate) client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    pub(crate) at_least_1_3: bool,
+    pub(crate) config: Option<Arc<ClientConfig>>,
+}
+
+/// All certificates of a PEM text.
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, EngineError> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| invalid("the PEM text is malformed").with_source(error))?;
+    if certificates.is_empty() {
+        return Err(invalid("the PEM text has no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+/// The private key of a PEM text.
+pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, EngineError> {
+    // The source names the kind of the mistake, never the key.
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|error| invalid("the PEM text has no private key in it").with_source(error))
+}
+
+impl TlsOptions {
+    /// The one configuration that all connections of an engine share, and with it their session tickets.
+    ///
+    /// # Errors
+    /// In the outer result what the user gave and cannot be used; in the inner one what is the machine's
+    /// fault (no system roots), which matters only to those who ask for TLS.
+    pub(crate) fn build(self) -> Result<Result<Arc<ClientConfig>, EngineError>, EngineError> {
+        if let Some(config) = self.config {
+            return Ok(Ok(config));
+        }
+        let Some(provider) = provider() else {
+            return Ok(Err(invalid("TLS has no provider: enable rustls-ring or rustls-aws-lc-rs")));
+        };
+        let provider = Arc::new(provider);
+        let mut added = RootCertStore::empty();
+        for certificate in &self.added {
+            added
+                .add(certificate.clone())
+                .map_err(|error| invalid("a certificate to trust is malformed").with_source(error))?;
+        }
+        let versions: &[_] =
+            if self.at_least_1_3 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(|error| invalid("the provider lacks that version of TLS").with_source(error))?;
+        let builder = if self.only_added {
+            if added.is_empty() {
+                return Err(invalid("no certificate is trusted: add one, or trust the system's"));
+            }
+            builder.with_root_certificates(added)
+        } else {
+            #[cfg(feature = "platform-verifier")]
+            match platform_verifier(self.added, provider) {
+                Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
+                Err(error) => return Ok(Err(error)),
+            }
+            #[cfg(not(feature = "platform-verifier"))]
+            {
+                if added.is_empty() {
+                    return Ok(Err(invalid(
+                        "no certificate is trusted: enable platform-verifier, or add a certificate",
+                    )));
+                }
+                builder.with_root_certificates(added)
+            }
+        };
+        let mut config = match self.client {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| invalid("the client certificate cannot be used").with_source(error))?,
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Ok(Arc::new(config)))
+    }
+}
+
+#[cfg(feature = "platform-verifier")]
+fn platform_verifier(
+    added: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<rustls_platform_verifier::Verifier>, EngineError> {
+    #[cfg(not(target_os = "android"))]
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(added, provider);
+    #[cfg(target_os = "android")]
+    let verifier = {
+        let _ = added;
+        rustls_platform_verifier::Verifier::new(provider)
+    };
+    verifier.map(Arc::new).map_err(|error| {
+        invalid("the system's certificates cannot be used; add a certificate").with_source(error)
+    })
+}
+
+/// Explicit, and never the default of the process: whatever another library installs there, or fails to,
+/// changes nothing here.
+#[cfg_attr(
+    any(feature = "rustls-ring", feature = "rustls-aws-lc-rs"),
+    expect(clippy::unnecessary_wraps, reason = "without a provider's feature there is none")
+)]
+fn provider() -> Option<CryptoProvider> {
+    #[cfg(feature = "rustls-ring")]
+    return Some(rustls::crypto::ring::default_provider());
+    #[cfg(all(feature = "rustls-aws-lc-rs", not(feature = "rustls-ring")))]
+    return Some(rustls::crypto::aws_lc_rs::default_provider());
+    #[cfg(not(any(feature = "rustls-ring", feature = "rustls-aws-lc-rs")))]
+    None
+}
+
+/// The TLS handshake.
+pub(crate) async fn handshake(
+    config: Arc<ClientConfig>,
+    host: &str,
+    io: Stream,
+) -> Result<TlsStream<Stream>, EngineError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        EngineError::new(EngineErrorKind::Tls, Stage::Tls)
+            .with_detail("the host is no name that a certificate could be for")
+            .with_source(error)
+    })?;
+    TlsConnector::from(config).connect(name, io).await.map_err(map_error)
+}
+
+fn map_error(error: io::Error) -> EngineError {
+    use rustls::Error as E;
+
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<E>());
+    let (kind, words) = match cause {
+        // The authority of a test environment that was made anew looks like this.
+        Some(E::InvalidCertificate(problem @ CertificateError::BadSignature)) => (
+            EngineErrorKind::Certificate(certificate_problem(problem)),
+            Some("a signature is wrong; an authority of that name is trusted, but with another key"),
+        ),
+        Some(E::InvalidCertificate(problem)) => {
+            (EngineErrorKind::Certificate(certificate_problem(problem)), None)
+        }
+        Some(E::NoCertificatesPresented) => (EngineErrorKind::Certificate(CertificateProblem::Other), None),
+        Some(E::InvalidMessage(_)) => (
+            EngineErrorKind::Tls,
+            Some("the answer is not TLS: the port may want a plain connection (ws://)"),
+        ),
+        Some(E::AlertReceived(_)) => (EngineErrorKind::Tls, Some("the server broke it off with an alert")),
+        Some(_) => (EngineErrorKind::Tls, None),
+        None => (EngineErrorKind::Tls, Some("the transport failed or ended")),
+    };
+    let mapped = EngineError::new(kind, Stage::Tls).with_source(error);
+    match words {
+        Some(words) => mapped.with_detail(words),
+        None => mapped,
+    }
+}
+
+fn certificate_problem(error: &CertificateError) -> CertificateProblem {
+    use CertificateError as E;
+
+    match error {
+        E::Expired | E::ExpiredContext { .. } => CertificateProblem::Expired,
+        E::NotValidYet | E::NotValidYetContext { .. } => CertificateProblem::NotYetValid,
+        E::NotValidForName | E::NotValidForNameContext { .. } => CertificateProblem::WrongHost,
+        E::UnknownIssuer => CertificateProblem::UnknownIssuer,
+        E::Revoked => CertificateProblem::Revoked,
+        _ => CertificateProblem::Other,
+    }
+}
+
+fn invalid(detail: &str) -> EngineError {
+    EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Tls).with_detail(detail)
+}

@@ -1,0 +1,190 @@
+//! The HTTP upgrade (RFC 6455 §4): what is asked, and whether the answer is an acceptance.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+
+use super::{
+    body::BodyReader,
+    head::{Head, HeadReader, read_head},
+};
+use crate::{ConnectRequest, EngineError, EngineErrorKind, Refusal, Stage};
+
+/// An upgrade that the server accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) headers: HeaderMap,
+    pub(crate) subprotocol: Option<String>,
+    /// What came behind the answer: the beginning of the first frames.
+    pub(crate) rest: Bytes,
+}
+
+/// How an upgrade ended that did not fail.
+pub(crate) enum Answer {
+    Accepted(Accepted),
+    Refused(Refusal),
+}
+
+/// Asks for the upgrade and reads the answer, with the body of a refusal.
+pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    request: &ConnectRequest,
+) -> Result<Answer, EngineError> {
+    let key = generate_key();
+    let io_error = |error| invalid("the transport failed").with_source(error);
+    io.write_all(&question(request, &key)).await.map_err(io_error)?;
+    io.flush().await.map_err(io_error)?;
+    let (head, rest) = read_head(io, HeadReader::new(EngineErrorKind::Upgrade, Stage::Upgrade)).await?;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let subprotocol = check_acceptance(&head, &key, request.subprotocols())?;
+        return Ok(Answer::Accepted(Accepted { headers: head.headers, subprotocol, rest: rest.freeze() }));
+    }
+    let body = read_body(io, &head, rest).await;
+    Ok(Answer::Refused(Refusal::new(head.status, head.headers, body)))
+}
+
+/// The request, as it goes over the wire. Names are written as browsers write them: some servers and
+/// middleboxes compare them letter by letter.
+fn question(request: &ConnectRequest, key: &str) -> Vec<u8> {
+    let mut text = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
+        request.path_and_query(),
+        request.authority(),
+    )
+    .into_bytes();
+    if !request.subprotocols().is_empty() {
+        text.extend_from_slice(b"Sec-WebSocket-Protocol: ");
+        text.extend_from_slice(request.subprotocols().join(", ").as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    for (name, value) in request.headers() {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
+/// RFC 6455 §4.1, what the client must check; gives the subprotocol that was chosen.
+fn check_acceptance(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, EngineError> {
+    if !has_token(&head.headers, &header::UPGRADE, "websocket") {
+        return Err(invalid("the answer lacks `Upgrade: websocket`"));
+    }
+    if !has_token(&head.headers, &header::CONNECTION, "upgrade") {
+        return Err(invalid("the answer lacks `Connection: Upgrade`"));
+    }
+    match single(&head.headers, &header::SEC_WEBSOCKET_ACCEPT)? {
+        Some(accept) if accept == derive_accept_key(key.as_bytes()) => {}
+        Some(_) => return Err(invalid("Sec-WebSocket-Accept does not match our key")),
+        None => return Err(invalid("the answer lacks Sec-WebSocket-Accept")),
+    }
+    if head.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(invalid("the server chose an extension, and none was offered"));
+    }
+    match single(&head.headers, &header::SEC_WEBSOCKET_PROTOCOL)? {
+        None => Ok(None),
+        Some(chosen) if offered.iter().any(|offer| offer == chosen) => Ok(Some(chosen.to_owned())),
+        Some(_) => Err(invalid("the server chose a subprotocol that was not offered")),
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Option<&'a str>, EngineError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid(format!("the answer has the header {name} twice")));
+    }
+    let text = value.to_str().map_err(|_| invalid(format!("the answer's header {name} is not ASCII")))?;
+    Ok(Some(text.trim()))
+}
+
+/// The body as far as it comes: the status is known already, so nothing that happens to the body is worth
+/// an error.
+async fn read_body(io: &mut (impl AsyncRead + Unpin), head: &Head, rest: BytesMut) -> Bytes {
+    let mut body = BodyReader::new(head);
+    let mut done = body.handle(&rest);
+    let mut bytes = [0; 4096];
+    while !done {
+        done = match tokio::time::timeout(BODY_PATIENCE, io.read(&mut bytes)).await {
+            Ok(Ok(len)) if len > 0 => body.handle(&bytes[..len]),
+            _ => true,
+        };
+    }
+    body.into_body()
+}
+
+/// How long the next piece of a refusal's body may take; it is a help for people, and no reason to wait.
+const BODY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn invalid(detail: impl Into<String>) -> EngineError {
+    EngineError::new(EngineErrorKind::Upgrade, Stage::Upgrade).with_detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Key and acceptance of the example in RFC 6455 §1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    fn answer(headers: &[(&str, &str)]) -> Result<Option<String>, EngineError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        let head = Head { status: StatusCode::SWITCHING_PROTOCOLS, headers: map };
+        check_acceptance(&head, KEY, &["v2".to_owned(), "v1".to_owned()])
+    }
+
+    #[test]
+    fn the_acceptance_of_the_rfc_is_accepted_in_any_case() {
+        let ok = answer(&[
+            ("upgrade", "WebSocket"),
+            ("connection", "keep-alive, UPGRADE"),
+            ("sec-websocket-accept", ACCEPT),
+            ("sec-websocket-protocol", "v1"),
+        ]);
+        assert_eq!(ok.unwrap().as_deref(), Some("v1"));
+    }
+
+    #[test]
+    fn every_missing_or_wrong_part_is_named() {
+        let good = [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-accept", ACCEPT)];
+        for (without, words) in [(0, "Upgrade: websocket"), (1, "Connection"), (2, "lacks Sec-WebSocket")] {
+            let mut headers = good.to_vec();
+            headers.remove(without);
+            assert!(answer(&headers).unwrap_err().to_string().contains(words));
+        }
+        for (extra, words) in [
+            (("sec-websocket-accept", ACCEPT), "twice"),
+            (("sec-websocket-protocol", "v3"), "not offered"),
+            (("sec-websocket-extensions", "permessage-deflate"), "extension"),
+        ] {
+            let headers = [&good[..], &[extra]].concat();
+            let error = answer(&headers).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let wrong = [good[0], good[1], ("sec-websocket-accept", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=")];
+        assert!(answer(&wrong).unwrap_err().to_string().contains("does not match"));
+    }
+
+    #[test]
+    fn the_question_has_what_the_rfc_asks_for() {
+        let request = ConnectRequest::new("ws://h:81/p?q").unwrap();
+        let request = request.header("x-a", "1").unwrap().subprotocol("v2").unwrap();
+        let request = request.subprotocol("v1").unwrap();
+        let text = String::from_utf8(question(&request, KEY)).unwrap();
+        assert!(text.starts_with("GET /p?q HTTP/1.1\r\nHost: h:81\r\n"), "{text}");
+        assert!(text.contains("\r\nSec-WebSocket-Protocol: v2, v1\r\nx-a: 1\r\n\r\n"), "{text}");
+    }
+}
