@@ -25,6 +25,16 @@ use futures_core::Stream;
 /// fn reconnect(&self) { self.commands.send(Command::DialIfWanted) }     // the owner of the wish decides
 /// ```
 pub trait RecoverableClient: Send + 'static {
+    /// A handle that does not keep the client alive, where there is such a thing: when the application drops
+    /// its own, the client ends, and its snapshots with it. Called once, before the first snapshot.
+    #[must_use]
+    fn into_background(self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
     /// The current snapshot, then each change.
     fn snapshots(&self) -> impl Stream<Item = Snapshot> + Send + Unpin + 'static;
 

@@ -193,14 +193,12 @@ impl RecoveryCore {
             self.attempt.judged = true;
             self.attempt.connected = None;
             self.background_at = None;
-            let told = matches!(self.slot, Slot::Stopped { reason: StopReason::UserDisconnected, .. });
-            if wanted_before && !told {
+            if wanted_before {
                 self.stop(now, StopReason::UserDisconnected);
             }
             return;
         }
         if !wanted_before {
-            self.forget_outage();
             self.slot = Slot::Idle;
             self.arm_background(now);
         }

@@ -195,7 +195,13 @@ impl<C: RecoverableClient> RecoveryBuilder<C> {
         let (status, status_seen) = watch::channel(RecoveryStatus::default());
         let retry_now = Arc::new(Notify::new());
         let links = Links { retry_now: Arc::clone(&retry_now), decisions, notices, status };
-        let task = tokio::spawn(driver::run(self.client, core, self.network, self.lifecycle, links));
+        let task = tokio::spawn(driver::run(
+            self.client.into_background(),
+            core,
+            self.network,
+            self.lifecycle,
+            links,
+        ));
         let inner = Inner {
             retry_now,
             decisions: Early::new(first_decisions),

@@ -221,7 +221,7 @@ mod tests {
         for seed in 0..50 {
             let mut ladder = ladder(seed);
             next(&mut ladder, Cause::NetworkUp);
-            delays.push(ladder.next(t0(), Cause::ServerClosed, None, true, false, &options));
+            delays.push(ladder.next(t0(), Cause::ConnectionLost, None, true, false, &options));
         }
         assert!(delays.iter().any(|delay| *delay > S(1)) && delays.iter().all(|delay| *delay <= S(2)));
     }

@@ -220,6 +220,7 @@ fn rule_3_stopping_is_never_silent_and_the_status_keeps_it() {
     assert_eq!(stop, [Decision::Stop { reason, attempts: 0, elapsed: S(0) }]);
     assert_eq!(world.core.status(), RecoveryStatus::Stopped { reason, attempts: 0, elapsed: S(0) });
     assert_eq!(world.passes(S(86_400)), []);
+    world.network(offline());
     assert_eq!(world.network(online(HOME, &[HOME])), [], "a server's stop is not undone by a network");
 }
 
@@ -576,6 +577,7 @@ fn rule_5_unknown_network_does_not_block_a_retry() {
 fn rule_5_woke_up_after_long_reconnects_and_after_short_probes() {
     let mut world = World::connected();
     assert_eq!(world.network(woke_up(61)), [Decision::Disconnect { cause: Cause::WokeUp }]);
+    assert_eq!(world.network(woke_up(10)), [], "nobody probes what is given up");
     assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::WokeUp));
 
     let mut world = World::connected();
@@ -644,6 +646,86 @@ fn rule_5_a_path_that_changes_while_dialling_leaves_a_doubt_and_a_fast_retry() {
     world.user_connects();
     world.network(online("10.0.9.9", &["10.0.9.9"]));
     assert!(matches!(world.opens()[..], [Decision::Probe { .. }]));
+}
+
+#[test]
+fn rule_5_a_repeated_background_does_not_begin_the_grace_again() {
+    let mut world = World::connected();
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    world.passes(S(6));
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    assert_eq!(world.passes(S(4)), [Decision::Disconnect { cause: Cause::Background }]);
+}
+
+#[test]
+fn rule_5_foreground_while_the_background_still_closes_connects_at_once() {
+    let mut world = World::connected();
+    world.tell(Input::Lifecycle(Lifecycle::Background));
+    world.passes(S(10));
+    world.state(ConnectionState::Disconnecting(DisconnectionSource::SystemInitiated));
+    assert_eq!(world.tell(Input::Lifecycle(Lifecycle::Foreground)), []);
+    assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::Foreground));
+}
+
+#[test]
+fn rule_4_a_path_change_long_ago_explains_no_death() {
+    let mut world = World::connected();
+    world.network(online("10.0.9.9", &["10.0.9.9", HOME]));
+    world.passes(MS(6_001));
+    assert!(matches!(
+        world.closes(DisconnectionSource::NoPongReceived)[..],
+        [Decision::ConnectAfter { cause: Cause::NoPongReceived, .. }]
+    ));
+}
+
+#[test]
+fn an_early_timeout_changes_nothing() {
+    let mut world = World::waiting();
+    let (due, status) = (world.core.poll_timeout(), world.core.status());
+    assert_eq!(world.tell(Input::Timeout), []);
+    assert_eq!((world.core.poll_timeout(), world.core.status()), (due, status));
+}
+
+#[test]
+fn a_table_of_the_users_own_that_always_renews_does_not_hammer() {
+    let (options, policy) = (RecoveryOptions::default(), Box::new(crate::UserWants::new()));
+    let always = |_: &Evidence<'_>| Verdict::RenewCredentials;
+    let mut world = World::new();
+    world.core =
+        RecoveryCore::with(options, Box::new(always), Box::new(Exponential::full()), policy, Rng::seeded(1));
+    world.user_connects();
+    assert!(connects(&world.closes(refused()), Cause::CredentialsRefused));
+    world.dials();
+    assert!(delay_of(&world.closes(refused())) >= MS(100), "the second climbs the ladder");
+}
+
+#[test]
+fn a_policy_that_says_soon_shortens_no_delay_and_does_not_spin() {
+    struct Soon;
+
+    impl ReconnectionPolicy for Soon {
+        fn rule(&self, _: &Situation<'_>) -> Ruling {
+            Ruling::Wait(Some(MS(1)))
+        }
+    }
+
+    let mut world = World::with(RecoveryOptions::default(), Some(Box::new(Soon)), 1);
+    world.user_connects();
+    world.opens();
+    assert!(delay_of(&world.closes(closed(1013))) >= S(30));
+    let again = world.passes(S(61));
+    assert!(matches!(again[0], Decision::ConnectAfter { delay, .. } if delay == MS(100)));
+}
+
+#[test]
+fn retry_now_after_refused_credentials_asks_the_provider_again() {
+    let mut world = World::connected();
+    world.closes(refused());
+    world.dials();
+    assert!(matches!(world.closes(refused())[..], [Decision::Stop { .. }]));
+    assert!(connects(&world.tell(Input::RetryNow), Cause::UserAsked));
+    world.dials();
+    assert!(connects(&world.closes(refused()), Cause::CredentialsRefused));
 }
 
 #[test]
