@@ -6,6 +6,8 @@ mod delivery;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod send;
 mod state;
+#[cfg(feature = "json")]
+pub mod stream;
 
 #[cfg(feature = "json")]
 pub use decode::JsonDecoder;

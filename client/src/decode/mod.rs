@@ -12,6 +12,8 @@ use everwire_engine::Message;
 pub use self::error::{DecodeError, DecodeErrorKind, Reject};
 #[cfg(feature = "json")]
 pub use self::json::JsonDecoder;
+#[cfg(feature = "json")]
+pub(crate) use self::json::redacted;
 use crate::state::{ApiError, HealthCheckInfo};
 
 /// Turns messages into events. Every client has one.
