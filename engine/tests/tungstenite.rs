@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Authority, echo, listen, serve};
 use everwire_engine::{
     CertificateProblem, CloseCode, ConnectRequest, Connection, Engine, EngineError, EngineErrorKind, Limit,
-    Message, Stage, TungsteniteEngine,
+    Message, Stage, TungsteniteEngine, testing::conformance,
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -231,4 +231,11 @@ async fn a_transport_that_ends_without_a_close_frame_is_an_io_error() {
     let mut connection = TungsteniteEngine::new().connect(request(format!("ws://{address}/"))).await.unwrap();
     assert_eq!(connection.next().await.unwrap().unwrap_err().kind(), EngineErrorKind::Io);
     assert!(connection.next().await.is_none());
+}
+
+#[tokio::test]
+async fn the_engine_conforms() {
+    let mut server = conformance::LoopbackServer::bind().await.unwrap();
+    conformance::check(&TungsteniteEngine::new(), &mut server).await;
+    conformance::check(&everwire_engine::BoxEngine::new(TungsteniteEngine::new()), &mut server).await;
 }

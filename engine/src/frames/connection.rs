@@ -86,13 +86,20 @@ enum Phase {
 impl TungsteniteConnection {
     /// A connection over a transport on which the upgrade is done; `prefix` is what came behind the answer.
     pub(crate) fn new(io: Stream, prefix: Bytes, handshake: Handshake, config: FrameConfig) -> Self {
+        Self::with_role(Role::Client, io, prefix, handshake, config)
+    }
+
+    /// The server's end, for the conformance suite.
+    #[cfg(feature = "testing")]
+    pub(crate) fn server(io: Stream, handshake: Handshake, config: FrameConfig) -> Self {
+        Self::with_role(Role::Server, io, Bytes::new(), handshake, config)
+    }
+
+    fn with_role(role: Role, io: Stream, prefix: Bytes, handshake: Handshake, config: FrameConfig) -> Self {
         // Never `from_partially_read`: a codec that is built on those bytes remembers their capacity as
         // its own, and reads in small pieces for the rest of its life.
-        let socket = WebSocket::from_raw_socket(
-            NonBlocking::new(io, prefix),
-            Role::Client,
-            Some(config.tungstenite()),
-        );
+        let socket =
+            WebSocket::from_raw_socket(NonBlocking::new(io, prefix), role, Some(config.tungstenite()));
         Self { socket, handshake, config, phase: Phase::Open, blocked: false }
     }
 

@@ -129,7 +129,7 @@ pub(crate) async fn read_head(
     io: &mut (impl AsyncRead + Unpin),
     mut reader: HeadReader,
 ) -> Result<(Head, BytesMut), EngineError> {
-    let mut bytes = [0; 4096];
+    let mut bytes = [0; 1024]; // part of the future, so not larger than an answer usually is
     loop {
         let len = match io.read(&mut bytes).await {
             Ok(0) => return Err(reader.error("the connection ended before the answer was complete")),

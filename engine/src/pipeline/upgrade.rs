@@ -112,7 +112,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Optio
 async fn read_body(io: &mut (impl AsyncRead + Unpin), head: &Head, rest: BytesMut) -> Bytes {
     let mut body = BodyReader::new(head);
     let mut done = body.handle(&rest);
-    let mut bytes = [0; 4096];
+    let mut bytes = [0; 1024]; // part of the future, so not larger than an answer usually is
     while !done {
         done = match tokio::time::timeout(BODY_PATIENCE, io.read(&mut bytes)).await {
             Ok(Ok(len)) if len > 0 => body.handle(&bytes[..len]),

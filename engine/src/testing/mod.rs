@@ -4,6 +4,7 @@
 //!   play the server with the other.
 //! - [`ScriptedEngine`] is an engine that plays a script, one [`Step`] per attempt, and hands the server's
 //!   end of every accepted attempt to the test.
+//! - [`conformance`] checks an engine of your own against the contract.
 //!
 //! Nothing here opens a socket or reads a clock, so tests run under tokio's paused time:
 //!
@@ -30,6 +31,7 @@
 //! # }
 //! ```
 
+pub mod conformance;
 mod duplex;
 mod scripted;
 
