@@ -3,6 +3,8 @@
 mod decode;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod delivery;
+#[allow(dead_code, reason = "the driver that uses it is on its way")]
+mod health;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod send;
 mod state;
@@ -15,6 +17,7 @@ pub use decode::{
     DecodeError, DecodeErrorKind, DecoderFn, EventDecoder, RawDecoder, RawEvent, Reject, WsEvent, decoder_fn,
 };
 pub use delivery::{ClientEvent, SubscriberPolicy, Subscription};
+pub use health::{Health, RoundTrips};
 pub use send::{NotSentReason, Receipt, SendClass, SendLimits, SendOutcome, TrySendError};
 pub use state::{
     ApiError, AttemptStage, AuthenticationError, AuthenticationErrorKind, ConnectionState,
