@@ -1,4 +1,4 @@
-//! The core's other half: what hints about network, sleep, lifecycle and the user's haste lead to.
+//! The core's second part: what hints about network, sleep, lifecycle and the user's haste lead to.
 
 use std::time::Instant;
 
