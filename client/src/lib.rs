@@ -5,6 +5,7 @@ mod decode;
 mod delivery;
 #[allow(dead_code, reason = "the driver that uses it is on its way")]
 mod health;
+pub mod reliable;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod send;
 mod state;
