@@ -6,6 +6,7 @@ mod delivery;
 #[allow(dead_code, reason = "the driver that uses it is on its way")]
 mod health;
 pub mod reliable;
+mod request;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod send;
 mod state;
@@ -19,6 +20,7 @@ pub use decode::{
 };
 pub use delivery::{ClientEvent, SubscriberPolicy, Subscription};
 pub use health::{Health, RoundTrips};
+pub use request::{RequestError, Requests};
 pub use send::{NotSentReason, Receipt, SendClass, SendLimits, SendOutcome, TrySendError};
 pub use state::{
     ApiError, AttemptStage, AuthenticationError, AuthenticationErrorKind, ConnectionState,
