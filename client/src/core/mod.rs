@@ -1,0 +1,363 @@
+//! The lifecycle of a client as a pure state machine: inputs and `now` in, outputs out.
+//!
+//! No clock, no socket, no runtime. The driver calls [`Lifecycle::handle`], then drains
+//! [`Lifecycle::poll_output`] to the end before the next input: no mutation happens between two drains.
+//!
+//! Every attempt has a generation. An input of another generation than the current one changes nothing and is
+//! counted in [`Lifecycle::stale`].
+
+mod input;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use everwire_engine::{CloseFrame, EngineError, EngineErrorKind, Stage};
+
+pub(crate) use self::input::{Closed, Input, Output};
+use crate::{
+    ApiError, AttemptStage, ConnectionState, DisconnectionSource, HealthCheckInfo, ServerReason, Snapshot,
+};
+
+/// The limits of a lifecycle; each is a duration from the moment that the state in question is entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The whole of `Connecting`.
+    pub(crate) connect: Duration,
+    /// The whole of `Authenticating`.
+    pub(crate) authenticate: Duration,
+    /// How long queued messages may take to leave when the user disconnects.
+    pub(crate) flush: Duration,
+    /// The close handshake with a peer that is believed alive.
+    pub(crate) close: Duration,
+    /// The close handshake with a peer, or over a path, that is believed dead.
+    pub(crate) close_dead: Duration,
+}
+
+/// How far a closing connection is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Closing {
+    /// What is queued leaves, until then.
+    Flushing { until: Instant },
+    /// Our close frame is out; the peer's answer is awaited, until then.
+    AwaitingEnd { until: Instant },
+}
+
+/// The pure core of a client.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    limits: Limits,
+    /// Whether `Connected` waits for a health check; otherwise the end of the authentication is enough.
+    needs_health_check: bool,
+    state: ConnectionState,
+    generation: u64,
+    /// The user's intent, apart from the state: a disconnect during a back-off must cancel the retry.
+    wanted: bool,
+    /// `connect` was called while the old connection closes.
+    connect_queued: bool,
+    /// When the current `Connecting` or `Authenticating` has lasted too long.
+    deadline: Option<Instant>,
+    closing: Option<Closing>,
+    /// The server announced an error; what it has sent already is read before we close.
+    announced: Option<ApiError>,
+    /// What the peer said in its close frame while we were closing.
+    received: Option<CloseFrame>,
+    addresses: (Option<std::net::SocketAddr>, Option<std::net::SocketAddr>),
+    stale: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(limits: Limits, needs_health_check: bool) -> Self {
+        Self {
+            limits,
+            needs_health_check,
+            state: ConnectionState::Initialized,
+            generation: 0,
+            wanted: false,
+            connect_queued: false,
+            deadline: None,
+            closing: None,
+            announced: None,
+            received: None,
+            addresses: (None, None),
+            stale: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// What is to be done next; to be drained after every input.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self.closing {
+            Some(Closing::Flushing { until } | Closing::AwaitingEnd { until }) => Some(until),
+            None => self.deadline,
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: self.state.clone(),
+            generation: self.generation,
+            wanted: self.wanted,
+            local_addr: self.addresses.0,
+            peer_addr: self.addresses.1,
+        }
+    }
+
+    pub(crate) const fn state(&self) -> &ConnectionState {
+        &self.state
+    }
+
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many inputs of old generations came and changed nothing.
+    pub(crate) const fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// Whether the error that the server announced waits for [`Input::Drained`].
+    pub(crate) const fn awaits_drain(&self) -> bool {
+        self.announced.is_some()
+    }
+
+    /// Takes one input. Every transition is named here; what is not, changes nothing.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) {
+        use ConnectionState as S;
+
+        if input.generation().is_some_and(|generation| generation != self.generation) {
+            self.stale += 1;
+            tracing::trace!(?input, current = self.generation, "late event of an old attempt ignored");
+            return;
+        }
+        match (&self.state, input) {
+            // What the user wants.
+            (S::Initialized | S::Disconnected(_), Input::Connect) => self.open(now),
+            (S::Disconnecting(_), Input::Connect) => {
+                self.connect_queued = true;
+                self.set_wanted(true);
+            }
+            (S::Connecting | S::Authenticating | S::Connected(_), Input::Connect) => self.set_wanted(true),
+
+            (S::Initialized | S::Disconnected(_), Input::Disconnect(_)) => {
+                self.set_wanted(false);
+                self.outputs.push_back(Output::Closed(self.closed()));
+            }
+            (S::Connecting | S::Authenticating | S::Connected(_), Input::Disconnect(frame)) => {
+                self.wanted = false;
+                let flush = self.state.is_connected();
+                self.close(now, DisconnectionSource::UserInitiated, frame, flush);
+            }
+            (S::Disconnecting(_), Input::Disconnect(_)) => {
+                self.wanted = false;
+                if std::mem::take(&mut self.connect_queued) {
+                    self.outputs.push_back(Output::Refused(DisconnectionSource::UserInitiated));
+                }
+                if !matches!(self.state, S::Disconnecting(DisconnectionSource::UserInitiated)) {
+                    self.enter(S::Disconnecting(DisconnectionSource::UserInitiated));
+                }
+            }
+
+            // What recovery wants; never against the user.
+            (S::Disconnected(_), Input::Reconnect) if self.wanted => self.open(now),
+            (S::Connecting | S::Authenticating | S::Connected(_), Input::DisconnectSystem(frame)) => {
+                self.close(now, DisconnectionSource::SystemInitiated, frame, false);
+            }
+
+            (S::Connecting | S::Authenticating | S::Connected(_), Input::Abandon) => {
+                let source = DisconnectionSource::SystemInitiated;
+                self.enter(S::Disconnecting(source.clone()));
+                self.outputs.push_back(Output::Drop);
+                self.end(now, source);
+            }
+
+            // The dial.
+            (S::Connecting, Input::Opened { local_addr, peer_addr, .. }) => {
+                self.addresses = (local_addr, peer_addr);
+                self.deadline = Some(now + self.limits.authenticate);
+                self.enter(S::Authenticating);
+                self.outputs.push_back(Output::Establish);
+            }
+            (S::Connecting, Input::OpenFailed { error, .. }) => self.end(now, source_of_dial(error)),
+            (S::Connecting | S::Authenticating, Input::AuthenticationFailed { error, .. }) => {
+                self.outputs.push_back(Output::Drop);
+                self.end(now, DisconnectionSource::AuthenticationFailed(error));
+            }
+            (S::Authenticating, Input::Established { .. }) if !self.needs_health_check => {
+                self.connected(HealthCheckInfo::default());
+            }
+
+            // What the server says.
+            (S::Authenticating, Input::HealthCheck { info, .. }) => self.connected(info),
+            (S::Connected(_), Input::HealthCheck { .. }) => self.outputs.push_back(Output::Pong),
+            (S::Authenticating | S::Connected(_), Input::ErrorAnnounced { error, .. }) => {
+                // The first error is the reason; later ones are consequences.
+                self.announced.get_or_insert(error);
+            }
+            (S::Authenticating | S::Connected(_), Input::Drained { frame, .. }) => {
+                if let Some(error) = self.announced.take() {
+                    let source = DisconnectionSource::ServerInitiated(ServerReason::api_error(error));
+                    self.close(now, source, frame, false);
+                }
+            }
+
+            // How it ends.
+            (S::Authenticating | S::Connected(_), Input::Ended { close, error, .. }) => {
+                let reason = ServerReason { close, api_error: self.announced.take(), engine_error: error };
+                self.outputs.push_back(Output::Drop);
+                self.end(now, DisconnectionSource::ServerInitiated(reason));
+            }
+            (S::Disconnecting(source), Input::Ended { close, .. }) => {
+                let source = source.clone();
+                self.received = close;
+                self.outputs.push_back(Output::Drop);
+                self.end(now, source);
+            }
+            (S::Connected(_), Input::NoPong { frame, .. }) => {
+                self.close(now, DisconnectionSource::NoPongReceived, frame, false);
+            }
+            (S::Disconnecting(_), Input::Flushed { .. }) => self.await_end(now),
+            (_, Input::Timeout) => self.handle_timeout(now),
+
+            (state, input) => tracing::trace!(state = state.name(), ?input, "ignored"),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        use ConnectionState as S;
+
+        if self.poll_timeout().is_none_or(|at| now < at) {
+            return;
+        }
+        match (&self.state, self.closing) {
+            (_, Some(Closing::Flushing { .. })) => self.await_end(now),
+            (S::Disconnecting(source), Some(Closing::AwaitingEnd { .. })) => {
+                let source = source.clone();
+                self.outputs.push_back(Output::Drop);
+                self.end(now, source);
+            }
+            (S::Connecting, None) => {
+                self.outputs.push_back(Output::Drop);
+                let stage = AttemptStage::Engine(Stage::Attempt);
+                self.end(now, DisconnectionSource::ConnectTimeout { stage });
+            }
+            (S::Authenticating, None) => {
+                self.outputs.push_back(Output::Drop);
+                let stage = AttemptStage::Authentication;
+                self.end(now, DisconnectionSource::ConnectTimeout { stage });
+            }
+            _ => self.deadline = None,
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.generation += 1;
+        self.wanted = true;
+        self.announced = None;
+        self.received = None;
+        self.addresses = (None, None);
+        self.deadline = Some(now + self.limits.connect);
+        self.enter(ConnectionState::Connecting);
+        self.outputs.push_back(Output::Open { generation: self.generation });
+    }
+
+    fn connected(&mut self, info: HealthCheckInfo) {
+        self.deadline = None;
+        self.enter(ConnectionState::Connected(info));
+        self.outputs.push_back(Output::Connected);
+    }
+
+    /// Begins to close; where there is no open socket, also ends.
+    fn close(&mut self, now: Instant, source: DisconnectionSource, frame: CloseFrame, flush: bool) {
+        let dialling = matches!(self.state, ConnectionState::Connecting);
+        self.deadline = None;
+        self.enter(ConnectionState::Disconnecting(source.clone()));
+        if dialling {
+            self.outputs.push_back(Output::Drop);
+            return self.end(now, source);
+        }
+        self.outputs.push_back(Output::Close { frame, flush });
+        if flush {
+            self.closing = Some(Closing::Flushing { until: now + self.limits.flush });
+        } else {
+            self.await_end(now);
+        }
+    }
+
+    /// The close frame leaves; from now on its answer is due.
+    fn await_end(&mut self, now: Instant) {
+        if matches!(self.closing, Some(Closing::AwaitingEnd { .. })) {
+            return;
+        }
+        let limit = match self.state.source() {
+            Some(DisconnectionSource::NoPongReceived | DisconnectionSource::SystemInitiated) => {
+                self.limits.close_dead
+            }
+            _ => self.limits.close,
+        };
+        self.closing = Some(Closing::AwaitingEnd { until: now + limit });
+        self.outputs.push_back(Output::SendClose);
+    }
+
+    /// Ends the attempt: the one place that enters `Disconnected`.
+    fn end(&mut self, now: Instant, source: DisconnectionSource) {
+        self.deadline = None;
+        self.closing = None;
+        self.announced = None;
+        self.addresses = (None, None);
+        let reopen = std::mem::take(&mut self.connect_queued);
+        self.enter(ConnectionState::Disconnected(source));
+        self.outputs.push_back(Output::Closed(self.closed()));
+        if reopen {
+            self.open(now);
+        }
+    }
+
+    fn closed(&self) -> Closed {
+        Closed {
+            generation: self.generation,
+            source: self.state.source().cloned().unwrap_or(DisconnectionSource::UserInitiated),
+            received: self.received.clone(),
+        }
+    }
+
+    /// The one place that writes the state: the state is stored before it is announced, and cause and
+    /// announcement cannot part.
+    fn enter(&mut self, state: ConnectionState) {
+        tracing::debug!(
+            generation = self.generation,
+            from = self.state.name(),
+            to = state.name(),
+            source = state.source().map(tracing::field::display),
+            "state"
+        );
+        self.state = state;
+        self.outputs.push_back(Output::Changed(self.snapshot()));
+    }
+
+    /// A change of intent alone: to be known, but no change of state.
+    fn set_wanted(&mut self, wanted: bool) {
+        if self.wanted != wanted {
+            self.wanted = wanted;
+            self.outputs.push_back(Output::IntentChanged(self.snapshot()));
+        }
+    }
+}
+
+/// A dial that exceeded a deadline of the engine is a timeout like ours.
+fn source_of_dial(error: EngineError) -> DisconnectionSource {
+    if error.kind() == EngineErrorKind::Timeout {
+        DisconnectionSource::ConnectTimeout { stage: AttemptStage::Engine(error.stage()) }
+    } else {
+        DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+    }
+}
