@@ -40,6 +40,8 @@ pub struct Health {
     pub bytes_sent: u64,
     /// Messages that did not decode.
     pub rejects: u64,
+    /// How often the event handler panicked; each time the connection went on.
+    pub handler_panics: u64,
     /// Events of an old connection that came too late and changed nothing.
     pub late_events: u64,
     /// Messages that wait to be sent.
@@ -75,6 +77,7 @@ struct Shared {
     messages_sent: AtomicU64,
     bytes_sent: AtomicU64,
     rejects: AtomicU64,
+    handler_panics: AtomicU64,
     late_events: AtomicU64,
     delivery_queue: AtomicU64,
     rare: Mutex<Rare>,
@@ -112,6 +115,11 @@ impl HealthRecorder {
     /// A message did not decode.
     pub(crate) fn rejected(&self) {
         add(&self.0.rejects, 1);
+    }
+
+    /// The event handler panicked.
+    pub(crate) fn handler_panicked(&self) {
+        add(&self.0.handler_panics, 1);
     }
 
     /// An event of an old generation came, and was ignored.
@@ -173,6 +181,7 @@ impl HealthRecorder {
             messages_sent: shared.messages_sent.load(Relaxed),
             bytes_sent: shared.bytes_sent.load(Relaxed),
             rejects: shared.rejects.load(Relaxed),
+            handler_panics: shared.handler_panics.load(Relaxed),
             late_events: shared.late_events.load(Relaxed),
             send_queue_messages: send_queue.0,
             send_queue_bytes: send_queue.1,

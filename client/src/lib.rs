@@ -1,18 +1,28 @@
 #![doc = include_str!("../README.md")]
 
+mod attempt;
+mod auth;
+mod builder;
+mod client;
+mod core;
 mod decode;
-#[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod delivery;
-#[allow(dead_code, reason = "the driver that uses it is on its way")]
+mod driver;
 mod health;
+mod hooks;
 pub mod reliable;
 mod request;
-#[allow(dead_code, unused_imports, reason = "the driver that uses it is on its way")]
 mod send;
 mod state;
 #[cfg(feature = "json")]
 pub mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+pub use attempt::{Attempt, Refused, RequestFn, RequestProvider, request_fn};
+pub use auth::{CredentialProvider, Credentials, CredentialsFn, SingleFlight, credentials_fn};
+pub use builder::{BuildError, ClientBuilder, ConnectedOn, PingRequest};
+pub use client::{Client, ConnectError, Disconnection, Notice, Outgoing, Snapshots};
 #[cfg(feature = "json")]
 pub use decode::JsonDecoder;
 pub use decode::{
@@ -20,6 +30,7 @@ pub use decode::{
 };
 pub use delivery::{ClientEvent, SubscriberPolicy, Subscription};
 pub use health::{Health, RoundTrips};
+pub use hooks::{ConnectionScope, HandshakeHandle};
 pub use request::{RequestError, Requests};
 pub use send::{NotSentReason, Receipt, SendClass, SendLimits, SendOutcome, TrySendError};
 pub use state::{
@@ -32,3 +43,5 @@ pub use everwire_engine::{
     CertificateProblem, CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, EngineErrorKind, Message,
     Refusal, Stage, Text,
 };
+#[doc(no_inline)]
+pub use everwire_ping::PingConfig;

@@ -12,7 +12,7 @@ use everwire_engine::{EngineError, EngineErrorKind, Message};
 use futures_sink::Sink;
 
 use super::{
-    NotSentReason, Receipt, SendClass, SendLimits, SendOutcome,
+    NotSentReason, SendClass, SendLimits, SendOutcome,
     outbox::{Entry, Gate, Intake, Outbox, Shared, Ticket},
 };
 
@@ -48,6 +48,8 @@ pub(crate) struct Pump {
     wakers: Vec<Waker>,
     gate: Gate,
     progress: u64,
+    /// The application's messages flushed since the last look, and their bytes.
+    sent: (u64, u64),
     earliest: Option<Instant>,
 }
 
@@ -70,6 +72,7 @@ impl Pump {
             wakers: Vec::new(),
             gate: Gate::Closed,
             progress: 0,
+            sent: (0, 0),
             earliest: None,
         };
         (outbox, pump)
@@ -78,20 +81,9 @@ impl Pump {
     /// Queues a frame of the driver's own before everything else, in the order of these calls. It flows while
     /// the gate is closed, does not count against the limits, and is dropped when the connection is lost.
     pub(crate) fn urgent(&mut self, message: Message) {
-        self.push_urgent(message, false);
-    }
-
-    /// As [`urgent`](Self::urgent), for who wants to know the outcome.
-    pub(crate) fn urgent_with_receipt(&mut self, message: Message) -> Receipt {
-        self.push_urgent(message, true).unwrap_or(Receipt::settled(SendOutcome::MaybeSent))
-    }
-
-    fn push_urgent(&mut self, message: Message, with_receipt: bool) -> Option<Receipt> {
-        let slot = with_receipt.then(|| self.outbox.lock().slots.take());
-        let ticket =
-            Ticket { class: SendClass::FailFast, expires_at: None, counted: None, slot, attempted: false };
+        let class = SendClass::FailFast;
+        let ticket = Ticket { class, expires_at: None, counted: None, slot: None, attempted: false };
         self.urgent.push_back(Entry { ticket, message });
-        slot.map(|slot| Receipt::waiting(self.outbox.clone(), slot))
     }
 
     /// Whether the application's messages flow. Closing refuses the fail-fast ones that wait for room; those
@@ -195,6 +187,10 @@ impl Pump {
 
     fn flushed(&mut self) {
         self.progress += 1;
+        for bytes in self.in_flight.iter().filter_map(|in_flight| in_flight.ticket.counted) {
+            self.sent.0 += 1;
+            self.sent.1 += bytes as u64;
+        }
         let flushed = self.in_flight.drain(..).map(|in_flight| (in_flight.ticket, SendOutcome::Flushed));
         self.settled.extend(flushed);
     }
@@ -209,6 +205,11 @@ impl Pump {
     /// much of one large message has gone is known to the connection alone.)
     pub(crate) const fn progress(&self) -> u64 {
         self.progress
+    }
+
+    /// How many of the application's messages were flushed since the last call, and their bytes.
+    pub(crate) fn take_sent(&mut self) -> (u64, u64) {
+        mem::take(&mut self.sent)
     }
 
     /// The connection is gone. What was handed to it is [`MaybeSent`](SendOutcome::MaybeSent) or, if

@@ -1,0 +1,407 @@
+//! How a client is assembled.
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use everwire_engine::{CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, Message, Text};
+use everwire_ping::PingConfig;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    AuthenticationError, Client, CredentialProvider, DisconnectionSource, HealthCheckInfo, RequestProvider,
+    Snapshot,
+    attempt::{self, Requests},
+    auth::{self, Credentialing},
+    client::{Shared, System},
+    core::Limits,
+    decode::EventDecoder,
+    delivery::{Hub, Registry},
+    driver::{Driver, Ends},
+    health::HealthRecorder,
+    hooks::{ConnectionScope, HandshakeHandle, OnConnected, OnEstablished},
+    send::{Pump, SendLimits},
+};
+
+/// What makes a connection count as fully established.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectedOn {
+    /// The first health check that the server sends.
+    #[default]
+    HealthCheck,
+    /// The open socket, once `on_connection_established` is done: for servers without health checks.
+    Open,
+}
+
+/// What is sent as a ping.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum PingRequest {
+    /// The basic health check event with the connection id; the server answers with a health check. Another
+    /// event by [`ping_request_builder`](ClientBuilder::ping_request_builder).
+    #[default]
+    HealthCheck,
+    /// A protocol ping ([RFC 6455 §5.5.2](https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2)), which every
+    /// server answers.
+    Frame,
+    /// Nothing: a dead connection is found only when the operating system finds it.
+    Off,
+}
+
+pub(crate) type Handler<Ev> = Box<dyn FnMut(&Ev) + Send>;
+pub(crate) type PingBuilder = Arc<dyn Fn(&HealthCheckInfo) -> Option<Message> + Send + Sync>;
+pub(crate) type CloseFrames = Arc<dyn Fn(&DisconnectionSource) -> CloseFrame + Send + Sync>;
+
+/// Everything that the driver needs to know, checked.
+pub(crate) struct Settings<Ev> {
+    pub(crate) limits: Limits,
+    pub(crate) needs_health_check: bool,
+    pub(crate) ping: PingConfig,
+    /// Whether there are pings at all.
+    pub(crate) pings: bool,
+    pub(crate) ping_request: PingBuilder,
+    pub(crate) write_timeout: Duration,
+    pub(crate) requests: Requests,
+    pub(crate) credentials: Option<Credentialing>,
+    pub(crate) on_established: Option<OnEstablished>,
+    pub(crate) resubscribe: Option<OnConnected>,
+    pub(crate) on_connected: Option<OnConnected>,
+    pub(crate) handler: Option<Handler<Ev>>,
+    pub(crate) close_frames: CloseFrames,
+}
+
+impl<Ev> Settings<Ev> {
+    pub(crate) fn close_frame(&self, source: &DisconnectionSource) -> CloseFrame {
+        (self.close_frames)(source)
+    }
+}
+
+/// Assembles a [`Client`]. Each setter names its default; [`build`](Self::build) checks everything and starts
+/// the client's driver.
+pub struct ClientBuilder<D: EventDecoder> {
+    requests: Result<Requests, EngineError>,
+    decoder: D,
+    connected_on: ConnectedOn,
+    ping_request: PingRequest,
+    ping_request_builder: Option<PingBuilder>,
+    ping: PingConfig,
+    limits: Limits,
+    write_timeout: Duration,
+    credential_timeout: Duration,
+    send_limits: SendLimits,
+    credentials: Option<Box<dyn FnOnce(Duration) -> Credentialing + Send>>,
+    on_established: Option<OnEstablished>,
+    resubscribe: Option<OnConnected>,
+    on_connected: Option<OnConnected>,
+    handler: Option<Handler<D::Event>>,
+    close_frames: CloseFrames,
+}
+
+impl<D: EventDecoder> ClientBuilder<D> {
+    pub(crate) fn new(url: &str, decoder: D) -> Self {
+        Self::from_requests(ConnectRequest::new(url).map(attempt::erase), decoder)
+    }
+
+    /// Starts from a [`ConnectRequest`] (headers, subprotocols) or any other [`RequestProvider`], asked once per
+    /// attempt.
+    pub fn with_requests(requests: impl RequestProvider, decoder: D) -> Self {
+        Self::from_requests(Ok(attempt::erase(requests)), decoder)
+    }
+
+    fn from_requests(requests: Result<Requests, EngineError>, decoder: D) -> Self {
+        Self {
+            requests,
+            decoder,
+            connected_on: ConnectedOn::default(),
+            ping_request: PingRequest::default(),
+            ping_request_builder: None,
+            ping: PingConfig::default(),
+            limits: Limits {
+                connect: Duration::from_secs(15),
+                authenticate: Duration::from_secs(10),
+                flush: Duration::from_secs(2),
+                close: Duration::from_secs(5),
+                close_dead: Duration::from_secs(1),
+            },
+            write_timeout: Duration::from_secs(10),
+            credential_timeout: Duration::from_secs(10),
+            send_limits: SendLimits::default(),
+            credentials: None,
+            on_established: None,
+            resubscribe: None,
+            on_connected: None,
+            handler: None,
+            close_frames: Arc::new(default_close_frame),
+        }
+    }
+
+    /// For servers that speak no health check of their own: connected when the socket is open, protocol pings.
+    pub fn protocol_pings(self) -> Self {
+        self.connected_on(ConnectedOn::Open).ping(PingRequest::Frame)
+    }
+
+    /// What makes a connection count as fully established. By default the first health check.
+    pub fn connected_on(mut self, connected_on: ConnectedOn) -> Self {
+        self.connected_on = connected_on;
+        self
+    }
+
+    /// What is sent as a ping. By default the basic health check event.
+    pub fn ping(mut self, ping: PingRequest) -> Self {
+        self.ping_request = ping;
+        self
+    }
+
+    /// How a ping looks for this server, given what the last health check told. Replaces the basic health check
+    /// event. Whatever is sent, an event with health-check info is a pong, and so is a protocol pong.
+    pub fn ping_request_builder(
+        mut self,
+        builder: impl Fn(&HealthCheckInfo) -> Message + Send + Sync + 'static,
+    ) -> Self {
+        self.ping_request_builder = Some(Arc::new(move |info| Some(builder(info))));
+        self
+    }
+
+    /// When to ping, and how long a pong may take. By default every 25 s and 3 s.
+    pub fn ping_config(mut self, ping: PingConfig) -> Self {
+        self.ping = ping;
+        self
+    }
+
+    /// Called when the socket is open, before anything else may use it: send the authentication here, and read
+    /// the answers to it if there is a challenge. An error ends the attempt with `AuthenticationFailed`.
+    pub fn on_connection_established<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), AuthenticationError>> + Send + 'static,
+    {
+        self.on_established = Some(Arc::new(move |handle| Box::pin(hook(handle))));
+        self
+    }
+
+    /// Called when the connection is fully established, before queued messages flow: subscribe to everything
+    /// again. Queued messages wait for it, at most as long as an authentication may take.
+    pub fn resubscribe<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(ConnectionScope) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.resubscribe = Some(Arc::new(move |scope| Box::pin(hook(scope))));
+        self
+    }
+
+    /// Called once per connection, when it is fully established. The work may last; it is dropped with its
+    /// connection.
+    pub fn on_connected<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(ConnectionScope) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.on_connected = Some(Arc::new(move |scope| Box::pin(hook(scope))));
+        self
+    }
+
+    /// Called for every event, inside the driver: the fastest path, without a queue. **It must not block**: while
+    /// it runs nothing is read, written or pinged. A panic is contained and reported.
+    pub fn on_event(mut self, handler: impl FnMut(&D::Event) + Send + 'static) -> Self {
+        self.handler = Some(Box::new(handler));
+        self
+    }
+
+    /// Where credentials come from, asked once per attempt. By default there are none.
+    pub fn credentials(mut self, provider: impl CredentialProvider) -> Self {
+        self.credentials = Some(Box::new(move |deadline| auth::erase(provider, deadline)));
+        self
+    }
+
+    /// How long the credential provider may take. By default 10 s.
+    pub fn credential_timeout(mut self, timeout: Duration) -> Self {
+        self.credential_timeout = timeout;
+        self
+    }
+
+    /// How long an attempt may take until the socket is open. By default 15 s. The engine has deadlines of its
+    /// own for each stage.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.connect = timeout;
+        self
+    }
+
+    /// How long the authentication and the first health check may take. By default 10 s.
+    pub fn authentication_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.authenticate = timeout;
+        self
+    }
+
+    /// How long queued messages may take to leave when the user disconnects. By default 2 s.
+    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.flush = timeout;
+        self
+    }
+
+    /// How long the peer may take to answer a close frame; then the socket is dropped. By default 5 s, and at
+    /// most 1 s when the peer or the path is believed dead.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.close = timeout;
+        self.limits.close_dead = timeout.min(Duration::from_secs(1));
+        self
+    }
+
+    /// How long a write may make no progress; then the connection counts as broken. By default 10 s.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// The bounds of the send queue. By default 1,024 messages and 4 MiB.
+    pub fn send_limits(mut self, limits: SendLimits) -> Self {
+        self.send_limits = limits;
+        self
+    }
+
+    /// Which close frame is sent for which reason. By default 1000 for the user, 4001 for a missing pong, 4000
+    /// for the system, 1000 in answer to an error that the server announced.
+    pub fn close_codes(
+        mut self,
+        frames: impl Fn(&DisconnectionSource) -> CloseFrame + Send + Sync + 'static,
+    ) -> Self {
+        self.close_frames = Arc::new(frames);
+        self
+    }
+
+    /// Checks everything, and starts the client on this engine. The client does not connect yet.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting that is wrong and says why; also when there is no tokio runtime here.
+    pub fn build<E: Engine>(self, engine: E) -> Result<Client<D::Event>, BuildError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
+            BuildError::new("runtime", "there is no tokio runtime here", Some(Box::new(error)))
+        })?;
+        self.check()?;
+        let ping_request = self.ping_builder()?;
+        let requests = self
+            .requests
+            .map_err(|error| BuildError::new("url", "it is no WebSocket URL", Some(Box::new(error))))?;
+        let credential_timeout = self.credential_timeout;
+        let settings = Settings {
+            limits: self.limits,
+            needs_health_check: self.connected_on == ConnectedOn::HealthCheck,
+            ping: self.ping,
+            pings: self.ping_request != PingRequest::Off,
+            ping_request,
+            write_timeout: self.write_timeout,
+            requests,
+            credentials: self.credentials.map(|make| make(credential_timeout)),
+            on_established: self.on_established,
+            resubscribe: self.resubscribe,
+            on_connected: self.on_connected,
+            handler: self.handler,
+            close_frames: self.close_frames,
+        };
+
+        let (commands, commands_end) = mpsc::channel(64);
+        let (snapshots_end, snapshots) = watch::channel(Snapshot::initialized());
+        let (outbox, pump) = Pump::new(self.send_limits);
+        let registry = Registry::new();
+        let hub = Hub::new(registry.clone());
+        let recorder = HealthRecorder::default();
+        let system = Arc::new(System::default());
+        let shared = Shared {
+            snapshots,
+            outbox,
+            registry,
+            system: Arc::clone(&system),
+            health: recorder.clone(),
+            commands: commands.downgrade(),
+        };
+        let ends = Ends { commands: commands_end, system, snapshots: snapshots_end, pump, hub, recorder };
+        runtime.spawn(Driver::new(engine, self.decoder, settings, ends).run());
+        Ok(Client::new(Arc::new(shared), commands))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        let durations = [
+            ("connect_timeout", self.limits.connect),
+            ("authentication_timeout", self.limits.authenticate),
+            ("close_timeout", self.limits.close),
+            ("write_timeout", self.write_timeout),
+            ("credential_timeout", self.credential_timeout),
+        ];
+        for (field, duration) in durations {
+            if duration.is_zero() {
+                return Err(BuildError::new(field, "it is zero, so that nothing could ever succeed", None));
+            }
+        }
+        Ok(())
+    }
+
+    fn ping_builder(&self) -> Result<PingBuilder, BuildError> {
+        match (&self.ping_request_builder, self.ping_request) {
+            (_, PingRequest::Off) => Ok(Arc::new(|_| None)),
+            (Some(builder), _) => Ok(Arc::clone(builder)),
+            (None, PingRequest::Frame) => Ok(Arc::new(|_| Some(Message::Ping(bytes::Bytes::new())))),
+            (None, PingRequest::HealthCheck) => basic_health_check(),
+        }
+    }
+}
+
+#[cfg(feature = "json")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature there is no basic health check")]
+fn basic_health_check() -> Result<PingBuilder, BuildError> {
+    Ok(Arc::new(|info| Some(crate::stream::health_check(info.connection_id.as_deref()))))
+}
+
+#[cfg(not(feature = "json"))]
+fn basic_health_check() -> Result<PingBuilder, BuildError> {
+    let why = "without the feature `json` there is no basic health check; give a ping_request_builder";
+    Err(BuildError::new("ping_request_builder", why, None))
+}
+
+fn default_close_frame(source: &DisconnectionSource) -> CloseFrame {
+    let (code, reason) = match source {
+        DisconnectionSource::NoPongReceived => (CloseCode::NO_PONG, "no pong received"),
+        DisconnectionSource::SystemInitiated => (CloseCode::SYSTEM, "reconnecting"),
+        _ => (CloseCode::NORMAL, ""),
+    };
+    CloseFrame { code, reason: Text::from_static(reason) }
+}
+
+impl<D: EventDecoder> fmt::Debug for ClientBuilder<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("connected_on", &self.connected_on)
+            .field("ping", &self.ping)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which setting is wrong, and why.
+#[derive(Debug)]
+pub struct BuildError {
+    field: &'static str,
+    why: &'static str,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl BuildError {
+    fn new(field: &'static str, why: &'static str, source: Option<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { field, why, source }
+    }
+
+    /// The setter's name; `url` and `runtime` for what comes from elsewhere.
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the client cannot be built: {}: {}", self.field, self.why)
+    }
+}
+
+impl StdError for BuildError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

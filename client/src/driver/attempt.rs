@@ -1,0 +1,150 @@
+//! One attempt: credentials, request, dial; then the open connection and what is scoped to it.
+
+use std::{
+    any::Any,
+    error::Error as StdError,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use everwire_engine::{Connection as _, Engine, EngineError, EngineErrorKind, Stage};
+use futures_core::future::BoxFuture;
+use futures_util::FutureExt as _;
+
+use super::Driver;
+use crate::{
+    Attempt, AuthenticationError, AuthenticationErrorKind, core::Input, decode::EventDecoder, hooks::Lane,
+};
+
+/// What a dial yields.
+pub(super) type Dialled<C> = Result<(C, Attempt), DialError>;
+
+/// Why a dial failed.
+pub(super) enum DialError {
+    Authentication(AuthenticationError),
+    Engine(EngineError),
+}
+
+/// An open connection and what lives and dies with it.
+pub(super) struct Connection<C> {
+    pub(super) socket: C,
+    pub(super) generation: u64,
+    pub(super) attempt: Arc<Attempt>,
+    pub(super) lane: Lane,
+    pub(super) establishing: Option<BoxFuture<'static, Result<(), AuthenticationError>>>,
+    /// `resubscribe`, and until when queued messages wait for it.
+    pub(super) resubscribing: Option<(BoxFuture<'static, ()>, Instant)>,
+    pub(super) connected: Option<BoxFuture<'static, ()>>,
+    /// Writing failed; what has arrived is read before the connection counts as ended.
+    pub(super) write_error: Option<EngineError>,
+    /// The socket had nothing more at the last look.
+    pub(super) read_dry: bool,
+    /// Reading waits for the application.
+    pub(super) paused: bool,
+    /// Writing makes no progress: what the pump's count was, and until when it may stay so.
+    pub(super) stalled: Option<(u64, Instant)>,
+}
+
+impl<C> Connection<C> {
+    pub(super) fn drop_hooks(&mut self) {
+        self.establishing = None;
+        self.resubscribing = None;
+        self.connected = None;
+        self.lane.end();
+    }
+
+    /// Releases everything; who still holds a handle to it learns that it is gone.
+    pub(super) fn end(mut self) {
+        self.drop_hooks();
+    }
+}
+
+impl<E: Engine, D: EventDecoder> Driver<E, D> {
+    pub(super) fn dial(&mut self, generation: u64) {
+        let mut attempt = Attempt::after(generation, self.previous.clone());
+        attempt.credentials.clone_from(&self.credentials);
+        let engine = Arc::clone(&self.engine);
+        let requests = Arc::clone(&self.settings.requests);
+        let credentials = self.settings.credentials.clone();
+        self.dial = Some(Box::pin(async move {
+            if let Some(credentials) = credentials {
+                let provided = AssertUnwindSafe(credentials(attempt.clone())).catch_unwind().await;
+                attempt.credentials = Some(match provided {
+                    Ok(provided) => provided.map_err(DialError::Authentication)?,
+                    Err(panic) => {
+                        tracing::error!(panic = words(&*panic), "the credential provider panicked");
+                        let error = AuthenticationError::new(AuthenticationErrorKind::Panicked);
+                        return Err(DialError::Authentication(error));
+                    }
+                });
+            }
+            let opened = AssertUnwindSafe(async {
+                let request = requests(attempt.clone()).await.map_err(request_error)?;
+                engine.connect(request).await
+            });
+            match opened.catch_unwind().await {
+                Ok(Ok(socket)) => Ok((socket, attempt)),
+                Ok(Err(error)) => Err(DialError::Engine(error)),
+                Err(panic) => {
+                    tracing::error!(panic = words(&*panic), "the engine or the request provider panicked");
+                    let error = EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Attempt)
+                        .with_detail("the engine or the request provider panicked; this is a bug in it");
+                    Err(DialError::Engine(error))
+                }
+            }
+        }));
+    }
+
+    pub(super) fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(dial) = &mut self.dial else { return false };
+        let Poll::Ready(dialled) = dial.poll_unpin(cx) else { return false };
+        self.dial = None;
+        let generation = self.core.generation();
+        match dialled {
+            Ok((socket, attempt)) => {
+                let handshake = socket.handshake();
+                let (local_addr, peer_addr) = (handshake.local_addr, handshake.peer_addr);
+                self.credentials.clone_from(&attempt.credentials);
+                self.connection = Some(Connection {
+                    socket,
+                    generation,
+                    attempt: Arc::new(attempt),
+                    lane: Lane::default(),
+                    establishing: None,
+                    resubscribing: None,
+                    connected: None,
+                    write_error: None,
+                    read_dry: false,
+                    paused: false,
+                    stalled: None,
+                });
+                self.tell(Input::Opened { generation, local_addr, peer_addr });
+            }
+            Err(DialError::Engine(error)) => {
+                self.tell(Input::OpenFailed { generation, error });
+            }
+            Err(DialError::Authentication(error)) => {
+                self.tell(Input::AuthenticationFailed { generation, error });
+            }
+        }
+        true
+    }
+}
+
+/// A provider's error: an engine's error speaks for itself, anything else is a failed dial.
+fn request_error(error: Box<dyn StdError + Send + Sync>) -> EngineError {
+    match error.downcast::<EngineError>() {
+        Ok(error) => *error,
+        Err(error) => EngineError::new(EngineErrorKind::Connect, Stage::Request)
+            .with_detail("the request provider failed")
+            .with_source(error),
+    }
+}
+
+/// What a panic said, where it said it in words.
+pub(super) fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no words)")
+}

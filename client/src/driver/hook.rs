@@ -1,0 +1,129 @@
+//! The hooks' futures, polled inside the driver and contained: a panic ends the hook, not the driver.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use everwire_engine::Engine;
+use futures_core::future::BoxFuture;
+
+use super::{Driver, attempt::words, now};
+use crate::{
+    AuthenticationError, AuthenticationErrorKind, HealthCheckInfo,
+    core::Input,
+    decode::EventDecoder,
+    delivery::ClientEvent,
+    hooks::{ConnectionScope, HandshakeHandle},
+    send::Gate,
+};
+
+/// A hook's future has ended: with its value, or by a panic.
+type Ended<T> = Result<T, ()>;
+
+impl<E: Engine, D: EventDecoder> Driver<E, D> {
+    pub(super) fn begin_establish(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let handle =
+            HandshakeHandle { attempt: Arc::clone(&connection.attempt), lane: connection.lane.clone() };
+        connection.establishing = Some(match &self.settings.on_established {
+            Some(hook) => begin(|| hook(handle), || Err(panicked())),
+            None => Box::pin(std::future::ready(Ok(()))),
+        });
+    }
+
+    pub(super) fn begin_connected(&mut self, info: HealthCheckInfo) {
+        let Some(connection) = &mut self.connection else { return };
+        let previous = self.previous_info.replace(info.clone());
+        if let Some(lost_at) = self.lost_at.take() {
+            self.hub.push(ClientEvent::Reconnected {
+                old_connection_id: previous.as_ref().and_then(|info| info.connection_id.clone()),
+                new_connection_id: info.connection_id.clone(),
+                gap: now().saturating_duration_since(lost_at),
+            });
+        }
+        let scope = ConnectionScope {
+            generation: connection.generation,
+            info,
+            previous,
+            lane: connection.lane.clone(),
+        };
+        match &self.settings.resubscribe {
+            Some(hook) => {
+                let until = now() + self.settings.limits.authenticate;
+                connection.resubscribing = Some((begin(|| hook(scope.clone()), || ()), until));
+                self.pump.set_gate(Gate::Held);
+            }
+            None => self.pump.set_open(true),
+        }
+        if let Some(hook) = &self.settings.on_connected {
+            connection.connected = Some(begin(|| hook(scope), || ()));
+        }
+    }
+
+    pub(super) fn poll_hooks(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let generation = connection.generation;
+
+        let established = contained(cx, connection.establishing.as_mut());
+        if established.is_some() {
+            connection.establishing = None;
+        }
+        let resubscribed = contained(cx, connection.resubscribing.as_mut().map(|(hook, _)| hook));
+        if resubscribed.is_some() {
+            connection.resubscribing = None;
+        }
+        if contained(cx, connection.connected.as_mut()).is_some() {
+            connection.connected = None;
+        }
+        // Before anything else may be sent: what the hooks have sent.
+        let mut sent = false;
+        connection.lane.drain(cx.waker(), |message| {
+            self.pump.urgent(message);
+            sent = true;
+        });
+
+        if resubscribed.is_some() {
+            self.pump.set_open(true);
+        }
+        let moved = sent || established.is_some() || resubscribed.is_some();
+        match established {
+            Some(Ok(Ok(()))) => self.tell(Input::Established { generation }),
+            Some(Ok(Err(error))) => self.tell(Input::AuthenticationFailed { generation, error }),
+            Some(Err(())) => self.tell(Input::AuthenticationFailed { generation, error: panicked() }),
+            None => {}
+        }
+        moved
+    }
+}
+
+/// Calls a hook; one that panics before it has a future yields `otherwise`.
+fn begin<T: Send + 'static>(
+    hook: impl FnOnce() -> BoxFuture<'static, T>,
+    otherwise: impl FnOnce() -> T,
+) -> BoxFuture<'static, T> {
+    match catch_unwind(AssertUnwindSafe(hook)) {
+        Ok(future) => future,
+        Err(panic) => {
+            tracing::error!(panic = words(&*panic), "a hook panicked");
+            Box::pin(std::future::ready(otherwise()))
+        }
+    }
+}
+
+fn contained<T>(cx: &mut Context<'_>, hook: Option<&mut BoxFuture<'static, T>>) -> Option<Ended<T>> {
+    let hook = hook?;
+    match catch_unwind(AssertUnwindSafe(|| hook.as_mut().poll(cx))) {
+        Ok(Poll::Ready(value)) => Some(Ok(value)),
+        Ok(Poll::Pending) => None,
+        Err(panic) => {
+            tracing::error!(panic = words(&*panic), "a hook panicked");
+            Some(Err(()))
+        }
+    }
+}
+
+const fn panicked() -> AuthenticationError {
+    AuthenticationError::new(AuthenticationErrorKind::Panicked)
+}

@@ -1,0 +1,230 @@
+//! The driver: one task per client, which owns the socket, the lifecycle and the timers.
+//!
+//! It decides nothing. A turn is: take what the user wants, move the attempt (dial, read, hooks, write), let
+//! time pass; each fact becomes one input of the [`Lifecycle`], and every input is followed by a full drain of
+//! its outputs before the next one. The task ends when the last handle is gone and the connection is closed.
+//!
+//! The poll is written by hand, since received messages are the hot path: they are read in a loop that reads no
+//! clock, takes no lock and allocates nothing, and timers are looked at when the socket has nothing more.
+
+mod attempt;
+mod hook;
+mod outputs;
+mod read;
+mod settle;
+mod timers;
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use everwire_engine::{CloseFrame, Engine};
+use everwire_ping::PingController;
+use futures_core::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::{attempt::Connection, settle::Waiting, timers::Timer};
+use crate::{
+    ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo, Snapshot,
+    builder::Settings,
+    client::{Command, ConnectError, System, Wish},
+    core::{Input, Lifecycle},
+    decode::EventDecoder,
+    delivery::Hub,
+    health::HealthRecorder,
+    send::Pump,
+};
+
+/// How many messages are read before the rest of the driver, and then other tasks, get their turn.
+const READ_BATCH: usize = 64;
+/// How many turns a poll may take before it yields to the runtime.
+const TURNS: usize = 8;
+
+/// See the module's documentation.
+pub(crate) struct Driver<E: Engine, D: EventDecoder> {
+    engine: Arc<E>,
+    decoder: D,
+    settings: Settings<D::Event>,
+
+    core: Lifecycle,
+    ping: PingController,
+    pump: Pump,
+    hub: Hub<D::Event>,
+    recorder: HealthRecorder,
+
+    commands: mpsc::Receiver<Command>,
+    /// The last handle is gone.
+    orphaned: bool,
+    system: Arc<System>,
+    snapshots: watch::Sender<Snapshot>,
+    waiting: Waiting,
+
+    dial: Option<BoxFuture<'static, attempt::Dialled<E::Connection>>>,
+    connection: Option<Connection<E::Connection>>,
+    /// The frame of the close handshake under way.
+    closing: Option<CloseFrame>,
+    timer: Timer,
+
+    /// The credentials of the last attempt, to recognise a provider that returns refused ones.
+    credentials: Option<Credentials>,
+    /// How the last attempt ended, for the next one to know.
+    previous: Option<DisconnectionSource>,
+    /// The last health check of the last connection, for `resubscribe` to know.
+    previous_info: Option<HealthCheckInfo>,
+    /// Since when the last connection is gone.
+    lost_at: Option<Instant>,
+    /// Wishes of recovery that wait for their turn.
+    wishes: VecDeque<Wish>,
+}
+
+/// What the handles and the driver share, the driver's ends.
+pub(crate) struct Ends<Ev> {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) system: Arc<System>,
+    pub(crate) snapshots: watch::Sender<Snapshot>,
+    pub(crate) pump: Pump,
+    pub(crate) hub: Hub<Ev>,
+    pub(crate) recorder: HealthRecorder,
+}
+
+impl<E: Engine, D: EventDecoder> Driver<E, D> {
+    pub(crate) fn new(engine: E, decoder: D, settings: Settings<D::Event>, ends: Ends<D::Event>) -> Self {
+        Self {
+            engine: Arc::new(engine),
+            decoder,
+            core: Lifecycle::new(settings.limits, settings.needs_health_check),
+            ping: PingController::new(settings.ping),
+            settings,
+            pump: ends.pump,
+            hub: ends.hub,
+            recorder: ends.recorder,
+            commands: ends.commands,
+            orphaned: false,
+            system: ends.system,
+            snapshots: ends.snapshots,
+            waiting: Waiting::default(),
+            dial: None,
+            connection: None,
+            closing: None,
+            timer: Timer::default(),
+            credentials: None,
+            previous: None,
+            previous_info: None,
+            lost_at: None,
+            wishes: VecDeque::new(),
+        }
+    }
+
+    /// Runs until the last handle is gone and the connection is closed.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.pump.close();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            // The user's word comes first: it interrupts whatever is under way.
+            let mut moved = self.poll_commands(cx);
+            moved |= self.poll_dial(cx);
+            moved |= self.poll_read(cx);
+            moved |= self.poll_hooks(cx);
+            moved |= self.poll_write(cx);
+            moved |= self.poll_timers(cx);
+            self.hub.flush();
+            if moved && self.hub.has_subscribers() {
+                self.recorder.delivery_queue(self.hub.depth());
+            }
+            if self.orphaned && self.is_idle() {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        // There is more to do, but other tasks have a right to the thread.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.core.state(), ConnectionState::Initialized | ConnectionState::Disconnected(_))
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while !self.orphaned {
+            match self.commands.poll_recv(cx) {
+                Poll::Ready(Some(Command::Connect(waiter))) => {
+                    self.tell(Input::Connect);
+                    self.wait_for_connection(waiter);
+                }
+                Poll::Ready(Some(Command::Disconnect(waiter))) => {
+                    self.waiting.disconnect(waiter);
+                    self.disconnect();
+                }
+                Poll::Ready(None) => {
+                    self.orphaned = true;
+                    self.disconnect();
+                }
+                Poll::Pending => break,
+            }
+            moved = true;
+        }
+        self.system.drain(cx, &mut self.wishes);
+        while let Some(wish) = self.wishes.pop_front() {
+            self.handle_wish(wish);
+            moved = true;
+        }
+        moved
+    }
+
+    fn wait_for_connection(&mut self, waiter: oneshot::Sender<Result<HealthCheckInfo, ConnectError>>) {
+        let generation = self.core.generation();
+        match self.core.state() {
+            ConnectionState::Connected(info) => {
+                self.waiting.connect(generation, waiter);
+                self.waiting.connected(generation, &info.clone());
+            }
+            ConnectionState::Disconnecting(_) => self.waiting.connect(generation + 1, waiter),
+            _ => self.waiting.connect(generation, waiter),
+        }
+    }
+
+    fn disconnect(&mut self) {
+        let frame = self.settings.close_frame(&DisconnectionSource::UserInitiated);
+        self.tell(Input::Disconnect(frame));
+    }
+
+    fn handle_wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Reconnect => self.tell(Input::Reconnect),
+            Wish::Disconnect => {
+                let frame = self.settings.close_frame(&DisconnectionSource::SystemInitiated);
+                self.tell(Input::DisconnectSystem(frame));
+            }
+            Wish::Abandon => self.tell(Input::Abandon),
+            Wish::Probe(deadline) => self.ping.probe(now(), deadline),
+            Wish::Notify(event) => self.hub.push(event.into()),
+        }
+    }
+
+    /// Tells the core one thing, and does all that it answers before anything else happens.
+    fn tell(&mut self, input: Input) {
+        let stale = self.core.stale();
+        self.core.handle(now(), input);
+        if self.core.stale() != stale {
+            self.recorder.late_event();
+        }
+        self.drain_outputs();
+    }
+}
+
+/// The driver's clock: that of the runtime, so that tests on paused time work.
+#[expect(clippy::disallowed_methods, reason = "the driver is what reads the clock, for all pure cores")]
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,161 @@
+//! The hot path: what the socket has, decoded and handed out.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use everwire_engine::{CloseCode, CloseFrame, Engine, EngineError, Message, Text};
+use futures_core::Stream as _;
+use futures_sink::Sink as _;
+
+use super::{Driver, READ_BATCH, attempt::words, now};
+use crate::{
+    DisconnectionSource, ServerReason,
+    core::Input,
+    decode::{DecodeError, DecodeErrorKind, EventDecoder, Reject, WsEvent as _},
+    delivery::ClientEvent,
+};
+
+impl<E: Engine, D: EventDecoder> Driver<E, D> {
+    /// Reads at most a batch. Says whether anything was read.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        for _ in 0..READ_BATCH {
+            if self.is_paused(cx) {
+                break;
+            }
+            let Some(connection) = &mut self.connection else { break };
+            match Pin::new(&mut connection.socket).poll_next(cx) {
+                Poll::Pending => {
+                    connection.read_dry = true;
+                    moved |= self.drained();
+                    break;
+                }
+                Poll::Ready(item) => {
+                    connection.read_dry = false;
+                    moved = true;
+                    match item {
+                        Some(Ok(message)) => self.received(cx, message),
+                        Some(Err(error)) => self.ended(None, Some(error)),
+                        None => self.ended(None, None),
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    /// Whether reading waits for the application. While it does, the pong deadline does not run: a pong that
+    /// has arrived cannot be seen.
+    fn is_paused(&mut self, cx: &Context<'_>) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let paused = self.hub.has_subscribers() && self.hub.poll_room(cx).is_pending();
+        if paused != connection.paused {
+            connection.paused = paused;
+            if paused {
+                // What is buffered here must leave, or the consumer will never make room.
+                self.hub.flush();
+                self.ping.reading_paused(now());
+            } else {
+                self.ping.reading_resumed(now());
+            }
+        }
+        paused
+    }
+
+    /// Everything that had arrived is read.
+    fn drained(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let generation = connection.generation;
+        if let Some(error) = connection.write_error.take() {
+            self.ended(None, Some(error));
+            return true;
+        }
+        if self.core.awaits_drain() {
+            let source = DisconnectionSource::ServerInitiated(ServerReason::default());
+            let frame = self.settings.close_frame(&source);
+            self.tell(Input::Drained { generation, frame });
+            return true;
+        }
+        false
+    }
+
+    fn ended(&mut self, close: Option<CloseFrame>, error: Option<EngineError>) {
+        let Some(connection) = &self.connection else { return };
+        let generation = connection.generation;
+        self.tell(Input::Ended { generation, close, error });
+    }
+
+    #[inline]
+    fn received(&mut self, cx: &mut Context<'_>, message: Message) {
+        self.recorder.received(1, message.len() as u64);
+        self.ping.inbound_received();
+        match message {
+            Message::Text(_) | Message::Binary(_) => self.decode(&message),
+            // The engine answers pings by itself.
+            Message::Ping(_) => {}
+            Message::Pong(_) => self.pong(),
+            Message::Close(frame) => {
+                // The answer to the close frame leaves with this flush, if it can leave at all; the peer is
+                // going away and is owed no more.
+                if let Some(connection) = &mut self.connection {
+                    let _ = Pin::new(&mut connection.socket).poll_flush(cx);
+                }
+                let no_status = || CloseFrame { code: CloseCode::NO_STATUS, reason: Text::default() };
+                self.ended(Some(frame.unwrap_or_else(no_status)), None);
+            }
+        }
+    }
+
+    fn decode(&mut self, message: &Message) {
+        let Some(connection) = &self.connection else { return };
+        let generation = connection.generation;
+        if connection.establishing.is_some() {
+            connection.lane.deliver(message);
+        }
+        let decoder = &mut self.decoder;
+        let event = match catch_unwind(AssertUnwindSafe(|| decoder.decode(message))) {
+            Ok(Ok(Some(event))) => event,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => return self.rejected(generation, message, error),
+            Err(panic) => {
+                tracing::error!(panic = words(&*panic), "the event decoder panicked");
+                return self.rejected(generation, message, DecodeError::new(DecodeErrorKind::Panicked));
+            }
+        };
+        // Connected is announced before the event that made it so is delivered.
+        if let Some(info) = event.health_check_info() {
+            self.tell(Input::HealthCheck { generation, info });
+        }
+        let error = event.error();
+        let going_away = event.going_away().is_some();
+        self.deliver(generation, event);
+        if going_away {
+            self.hub.push(ClientEvent::ReconnectSuggested);
+        }
+        if let Some(error) = error {
+            self.tell(Input::ErrorAnnounced { generation, error });
+        }
+    }
+
+    #[inline]
+    fn deliver(&mut self, generation: u64, event: D::Event) {
+        if let Some(handler) = &mut self.settings.handler
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(&event)))
+        {
+            self.recorder.handler_panicked();
+            tracing::error!(panic = words(&*panic), "the event handler panicked; the connection stays");
+        }
+        if self.hub.has_subscribers() {
+            self.hub.push(ClientEvent::Event { generation, event });
+        }
+    }
+
+    fn rejected(&mut self, generation: u64, message: &Message, error: DecodeError) {
+        self.recorder.rejected();
+        tracing::debug!(generation, len = message.len(), %error, "a message was rejected; the connection stays");
+        self.hub.push(ClientEvent::Rejected { generation, reject: Reject::new(message, error) });
+    }
+}
