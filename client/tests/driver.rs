@@ -1,0 +1,609 @@
+//! The driver against a scripted server, on virtual time: one test per rule, named by its number.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads its virtual clock and may panic"
+)]
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use everwire_client::{
+    AuthenticationErrorKind, Client, ClientEvent, CloseCode, ConnectionState, Credentials,
+    DisconnectionSource, EngineErrorKind, Message, NotSentReason, Outgoing, PingRequest, SendOutcome,
+    SubscriberPolicy, credentials_fn, request_fn,
+    testing::{Line, Lines, Server},
+};
+use everwire_engine::{
+    ConnectRequest,
+    testing::{ScriptedEngine, Step},
+};
+use everwire_ping::PingConfig;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::{Instant, advance, sleep, timeout};
+
+type Builder = everwire_client::ClientBuilder<Lines>;
+
+fn builder() -> Builder {
+    Client::builder("ws://server.test/live", Lines)
+}
+
+async fn connected(builder: Builder, engine: &ScriptedEngine) -> (Client<Line>, Server) {
+    let client = builder.build(engine.clone()).unwrap();
+    let (outcome, server) = tokio::join!(client.connect(), Server::accept_and_greet(engine, "a"));
+    assert_eq!(outcome.unwrap().connection_id.as_deref(), Some("a"));
+    (client, server)
+}
+
+/// Until nothing moves any more at this moment: time is virtual, so a millisecond passes only then.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+fn source(client: &Client<Line>) -> &'static str {
+    client.state().state.source().map_or("none", DisconnectionSource::name)
+}
+
+/// §2, the order on a good connect, as one subscriber sees it.
+#[tokio::test(start_paused = true)]
+async fn rule_2_states_and_events_reach_a_subscriber_in_one_order_with_the_generation() {
+    let engine = ScriptedEngine::default();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (a, b, c) = (Arc::clone(&log), Arc::clone(&log), Arc::clone(&log));
+    let client = builder()
+        .on_connection_established(move |handle| {
+            a.lock().unwrap().push("on_connection_established");
+            handle.send("auth");
+            async { Ok(()) }
+        })
+        .on_connected(move |scope| {
+            assert_eq!(scope.info().connection_id.as_deref(), Some("a"));
+            b.lock().unwrap().push("on_connected");
+            async {}
+        })
+        .on_event(move |_| c.lock().unwrap().push("event"))
+        .build(engine.clone())
+        .unwrap();
+    let mut events = client.subscribe();
+    let (outcome, _server) = tokio::join!(client.connect(), async {
+        let mut server = Server::accept(&engine).await;
+        assert_eq!(server.text().await, "auth");
+        server.say("before").await;
+        server.say("hello a").await;
+        server.say("after").await;
+        server
+    });
+    outcome.unwrap();
+    settle().await;
+    let mut seen = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        seen.push(match event {
+            ClientEvent::State(snapshot) => format!("{} {}", snapshot.generation, snapshot.state.name()),
+            ClientEvent::Event { generation, event } => format!("{generation} {event:?}"),
+            other => format!("{other:?}"),
+        });
+    }
+    let expected = [
+        "1 Connecting",
+        "1 Authenticating",
+        "1 Text(\"before\")",
+        "1 Connected",
+        "1 Hello(\"a\")",
+        "1 Text(\"after\")",
+    ];
+    assert_eq!(seen, expected);
+    let log = log.lock().unwrap().clone();
+    assert_eq!(log, ["on_connection_established", "event", "on_connected", "event", "event"]);
+}
+
+/// §1: 25 s and 3 s; §2: no pong → Disconnecting(NoPongReceived) with 4001, and the socket is dropped.
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_silent_peer_is_found_after_the_interval_and_the_timeout() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    let start = Instant::now();
+    // A pong in time keeps it.
+    assert_eq!(server.text().await, r#"{"type":"health.check","client_id":"a"}"#);
+    assert_eq!(start.elapsed(), Duration::from_secs(25));
+    advance(Duration::from_secs(2)).await;
+    server.say("hello a").await;
+    // The next one does not come.
+    server.text().await;
+    let asked = Instant::now();
+    server.connection().set_answer_close(false);
+    assert_eq!(server.next().await, Some(Message::close(CloseCode::NO_PONG, "no pong received")));
+    assert_eq!(asked.elapsed(), Duration::from_secs(3));
+    assert_eq!(source(&client), "NoPongReceived");
+    sleep(Duration::from_millis(1001)).await;
+    assert!(matches!(
+        client.state().state,
+        ConnectionState::Disconnected(DisconnectionSource::NoPongReceived)
+    ));
+    assert_eq!(engine.live_connections(), 0);
+    assert_eq!(client.health().missed_pongs, 1);
+    assert_eq!(client.health().rtt.unwrap().last, Duration::from_secs(2));
+}
+
+/// Invariant 6: a user's disconnect interrupts a dial at once, and the connect future settles with it.
+#[tokio::test(start_paused = true)]
+async fn invariant_6_a_disconnect_interrupts_a_dial_and_an_authentication_at_once() {
+    let engine = ScriptedEngine::new([Step::hang()]);
+    let client = builder().build(engine.clone()).unwrap();
+    let start = Instant::now();
+    let (connect, disconnection) = tokio::join!(client.connect(), async {
+        settle().await;
+        assert_eq!(engine.dialling(), 1);
+        client.disconnect().await
+    });
+    assert_eq!(connect.unwrap_err().source.name(), "UserInitiated");
+    assert_eq!(disconnection.source.name(), "UserInitiated");
+    assert_eq!(engine.dialling(), 0);
+    assert!(start.elapsed() < Duration::from_millis(5));
+
+    // The socket is open, and the provider of the authentication never returns.
+    let client =
+        builder().on_connection_established(|_| std::future::pending()).build(engine.clone()).unwrap();
+    let (connect, (disconnection, code)) = tokio::join!(client.connect(), async {
+        let mut server = Server::accept(&engine).await;
+        tokio::join!(client.disconnect(), server.close_code())
+    });
+    assert_eq!(connect.unwrap_err().source.name(), "UserInitiated");
+    assert_eq!(disconnection.received.map(|frame| frame.code), Some(CloseCode::NORMAL));
+    assert_eq!(code, Some(1000));
+}
+
+/// §6, ending: what is queued leaves, then the close frame, then the peer's answer is read and returned.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_disconnect_flushes_what_is_queued_and_returns_who_closed_with_what() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    let mut receipts = Vec::new();
+    for n in 0..500 {
+        receipts.push(client.queue(format!("m{n}")).await);
+    }
+    let (disconnection, ()) = tokio::join!(client.disconnect(), async {
+        for n in 0..500 {
+            assert_eq!(server.text().await, format!("m{n}"));
+        }
+        assert_eq!(server.close_code().await, Some(1000));
+    });
+    assert_eq!(disconnection.received.map(|frame| frame.code), Some(CloseCode::NORMAL));
+    for receipt in receipts {
+        assert_eq!(receipt.await, SendOutcome::Flushed);
+    }
+    assert!(matches!(client.send("late").await, SendOutcome::NotSent(NotSentReason::NotConnected)));
+}
+
+/// §1: a peer that never answers the close frame costs 5 s, not more.
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_close_that_is_never_answered_ends_by_the_deadline() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    server.connection().set_answer_close(false);
+    let start = Instant::now();
+    let disconnection = client.disconnect().await;
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(disconnection.received, None);
+    assert_eq!(engine.live_connections(), 0);
+}
+
+/// Invariant 9: no task outlives its handle, and the end is graceful all the same.
+#[tokio::test(start_paused = true)]
+async fn invariant_9_dropping_the_last_handle_closes_in_the_background() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    let background = client.clone().into_background();
+    let mut events = client.subscribe();
+    drop(client);
+    assert_eq!(server.close_code().await, Some(1000));
+    while events.next().await.is_some() {}
+    assert_eq!(engine.live_connections(), 0);
+    // A background handle does not keep it, and cannot wake it.
+    assert!(background.connect().await.is_err());
+    assert_eq!(engine.attempts(), 1);
+}
+
+/// §6 and invariant 7: while the application does not read, we do not either, and the pong deadline stands still.
+#[tokio::test(start_paused = true)]
+async fn rule_6_back_pressure_pauses_reading_and_liveness_stays_truthful() {
+    let engine = ScriptedEngine::default().capacity(16);
+    let client = builder().build(engine.clone()).unwrap();
+    let mut events = client.subscribe_with(8, SubscriberPolicy::BackPressure);
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    let mut said = 0;
+    while timeout(Duration::from_millis(1), server.say(format!("{said}"))).await.is_ok() {
+        said += 1;
+        assert!(said < 200, "nothing holds the server back");
+    }
+    // Ten minutes without reading: no verdict, since the pong may be among what waits.
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(client.state().state.name(), "Connected");
+    // The application reads again: everything is there, in order, and the dead peer is found.
+    let mut texts = Vec::new();
+    loop {
+        match timeout(Duration::from_secs(40), events.next()).await.unwrap() {
+            Some(ClientEvent::Event { event: Line::Text(text), .. }) => texts.push(text),
+            Some(ClientEvent::State(snapshot)) if snapshot.state.source().is_some() => break,
+            Some(_) => {}
+            None => panic!("ended"),
+        }
+    }
+    assert_eq!(texts, (0..texts.len()).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(texts.len() >= said as usize, "{} of {said}", texts.len());
+    assert_eq!(source(&client), "NoPongReceived");
+}
+
+/// §6: a lossy subscriber is told how many it missed, and holds nobody up.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_lossy_subscriber_gets_lagged() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    let mut events = client.subscribe_with(4, SubscriberPolicy::DropOldest);
+    for n in 0..100 {
+        server.say(format!("{n}")).await;
+    }
+    settle().await;
+    let (mut lagged, mut texts) = (0, Vec::new());
+    while let Some(Some(event)) = events.next().now_or_never() {
+        match event {
+            ClientEvent::Lagged(n) => lagged += n,
+            ClientEvent::Event { event: Line::Text(text), .. } => texts.push(text),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(lagged + texts.len() as u64, 100);
+    assert_eq!(texts.last().map(String::as_str), Some("99"));
+    assert!(lagged > 0 && !texts.is_empty());
+}
+
+/// §2: a message that does not decode is reported; the connection stays. Panics are contained.
+#[tokio::test(start_paused = true)]
+async fn rule_2_rejects_and_panics_of_handlers_leave_the_connection_alone() {
+    let engine = ScriptedEngine::default();
+    let handler = |event: &Line| assert_ne!(*event, Line::Text("boom".into()), "as the test wants");
+    let (client, mut server) = connected(builder().on_event(handler), &engine).await;
+    let mut events = client.subscribe();
+    for line in ["garbage", "nothing", "boom", "fine"] {
+        server.say(line).await;
+    }
+    settle().await;
+    let health = client.health();
+    assert_eq!((health.rejects, health.handler_panics), (1, 1));
+    assert_eq!(client.state().state.name(), "Connected");
+    let texts: Vec<_> = std::iter::from_fn(|| events.next().now_or_never().flatten())
+        .filter_map(|event| match event {
+            ClientEvent::Event { event: Line::Text(text), .. } => Some(text),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["boom", "fine"]);
+}
+
+/// §2 and §7: the error is delivered, what follows it is read, its close code too; then we are closed.
+#[tokio::test(start_paused = true)]
+async fn rule_7_an_error_frame_before_the_close_frame_is_the_reason() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    server.say("error 40 401 token expired").await;
+    server.close(CloseCode::NORMAL, "").await;
+    settle().await;
+    let state = client.state().state;
+    let source = state.source().unwrap();
+    assert_eq!(source.api_error().map(|error| (error.code, error.status)), Some((40, Some(401))));
+    assert_eq!(source.server_reason().unwrap().close_code().get(), 1000);
+
+    // Without a close frame of the server we close ourselves.
+    let (client, mut server) = connected(builder(), &engine).await;
+    server.say("error 9").await;
+    assert_eq!(server.close_code().await, Some(1000));
+    settle().await;
+    assert_eq!(client.state().state.source().unwrap().api_error().unwrap().code, 9);
+}
+
+/// §8.14: every way in which reading ends leads to Disconnected; an end without a close frame reads as 1006.
+#[tokio::test(start_paused = true)]
+async fn rule_8_14_an_end_without_a_close_frame_is_1006_at_once() {
+    let engine = ScriptedEngine::default();
+    let (client, server) = connected(builder(), &engine).await;
+    let start = Instant::now();
+    drop(server);
+    settle().await;
+    let state = client.state().state;
+    assert_eq!(state.source().unwrap().server_reason().unwrap().close_code(), CloseCode::ABNORMAL);
+    assert!(start.elapsed() < Duration::from_millis(5));
+}
+
+/// §8.1: the provider is asked per attempt and told the refusal; the same refused credentials stop.
+#[tokio::test(start_paused = true)]
+async fn rule_8_1_the_provider_is_told_of_a_refusal_and_refused_credentials_again_are_an_error() {
+    let engine = ScriptedEngine::default();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let builder = builder().credentials(credentials_fn(move |attempt| {
+        let code = attempt.refused.and_then(|refused| refused.api_error).map(|error| error.code);
+        seen.lock().unwrap().push((attempt.generation, code));
+        async { Ok(Credentials::new("always the same")) }
+    }));
+    let (client, mut server) = connected(builder, &engine).await;
+    server.say("error 40 401 token expired").await;
+    server.close(CloseCode::NORMAL, "").await;
+    settle().await;
+    let error = client.connect().await.unwrap_err();
+    let DisconnectionSource::AuthenticationFailed(error) = error.source else { panic!("{error}") };
+    assert_eq!(error.kind(), AuthenticationErrorKind::RefusedTwice);
+    assert_eq!(*asked.lock().unwrap(), [(1, None), (2, Some(40))]);
+    assert_eq!(engine.attempts(), 1, "nothing was dialled with refused credentials");
+}
+
+/// A provider that panics or returns garbage is contained.
+#[tokio::test(start_paused = true)]
+async fn rule_8_1_a_provider_that_panics_fails_hangs_or_misleads_ends_the_attempt() {
+    let kind = |error: everwire_client::ConnectError| match error.source {
+        DisconnectionSource::AuthenticationFailed(error) => error.kind(),
+        other => panic!("{other}"),
+    };
+    let engine = ScriptedEngine::default();
+    let panics = credentials_fn(|_| async { panic!("as the test wants") });
+    let client = builder().credentials(panics).build(engine.clone()).unwrap();
+    assert_eq!(kind(client.connect().await.unwrap_err()), AuthenticationErrorKind::Panicked);
+    let fails = credentials_fn(|_| async { Err("no token server".into()) });
+    let client = builder().credentials(fails).build(engine.clone()).unwrap();
+    assert_eq!(kind(client.connect().await.unwrap_err()), AuthenticationErrorKind::Failed);
+    let hangs = credentials_fn(|_| std::future::pending());
+    let client = builder().credentials(hangs).build(engine.clone()).unwrap();
+    let start = Instant::now();
+    assert_eq!(kind(client.connect().await.unwrap_err()), AuthenticationErrorKind::Timeout);
+    assert_eq!(start.elapsed().as_secs(), 10);
+    // A hook of the connection that panics, too; before and after its first await.
+    for wait in [false, true] {
+        let client = builder()
+            .on_connection_established(move |_| async move {
+                if wait {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                panic!("as the test wants")
+            })
+            .build(engine.clone())
+            .unwrap();
+        assert_eq!(kind(client.connect().await.unwrap_err()), AuthenticationErrorKind::Panicked);
+    }
+    assert_eq!(engine.live_connections(), 0);
+}
+
+/// §8.2: URL and headers are made per attempt; a provider's error is a failed dial.
+#[tokio::test(start_paused = true)]
+async fn rule_8_2_the_request_is_made_anew_for_each_attempt() {
+    let engine = ScriptedEngine::new([Step::fail(EngineErrorKind::Connect)]);
+    let requests = request_fn(|attempt| async move {
+        if attempt.generation == 3 {
+            return Err("no ticket".into());
+        }
+        Ok(ConnectRequest::new(&format!("wss://h/ticket/{}", attempt.generation))?)
+    });
+    let client =
+        everwire_client::ClientBuilder::with_requests(requests, Lines).build(engine.clone()).unwrap();
+    assert!(client.connect().await.is_err());
+    let (second, server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    second.unwrap();
+    drop(server);
+    settle().await;
+    let third = client.connect().await.unwrap_err();
+    assert!(
+        matches!(&third.source, DisconnectionSource::ServerInitiated(r)
+        if r.engine_error.as_ref().unwrap().kind() == EngineErrorKind::Connect),
+        "{third}"
+    );
+    let paths: Vec<_> = engine.requests().iter().map(|r| r.path_and_query().to_owned()).collect();
+    assert_eq!(paths, ["/ticket/1", "/ticket/2"]);
+}
+
+/// A challenge: `on_connection_established` sends and also reads replies.
+#[tokio::test(start_paused = true)]
+async fn rule_2_the_handshake_handle_can_answer_a_challenge() {
+    let engine = ScriptedEngine::default();
+    let client = builder()
+        .on_connection_established(|handle| async move {
+            handle.send("knock");
+            let challenge = handle.receive().await.expect("the connection is open");
+            handle.send(format!("answer to {}", challenge.as_text().unwrap_or_default()));
+            Ok(())
+        })
+        .build(engine.clone())
+        .unwrap();
+    let (outcome, _server) = tokio::join!(client.connect(), async {
+        let mut server = Server::accept(&engine).await;
+        assert_eq!(server.text().await, "knock");
+        server.say("42").await;
+        assert_eq!(server.text().await, "answer to 42");
+        server.say("hello a").await;
+        server
+    });
+    outcome.unwrap();
+}
+
+/// §6, order after a reconnect: authentication, resubscription, what is sent again, what was held, what is new.
+#[tokio::test(start_paused = true)]
+async fn rule_6_order_after_a_reconnect() {
+    let engine = ScriptedEngine::default().capacity(4);
+    let builder = builder()
+        .on_connection_established(|handle| async move {
+            handle.send("auth");
+            Ok(())
+        })
+        .resubscribe(|scope| async move {
+            sleep(Duration::from_secs(1)).await;
+            scope.send(format!("subscribe since {:?}", scope.previous().map(|p| p.connection_id.clone())));
+        });
+    let client = builder.build(engine.clone()).unwrap();
+    let minute = Duration::from_secs(60);
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    assert_eq!(server.text().await, "auth");
+    assert_eq!(server.text().await, "subscribe since None");
+    drop(server);
+    settle().await;
+    let held = client.queue(Outgoing::from("held").hold(minute)).await;
+    let (_, (mut server, new)) = tokio::join!(client.connect(), async {
+        let server = Server::accept_and_greet(&engine, "b").await;
+        client.connected().await.unwrap();
+        (server, client.queue("new").await)
+    });
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        order.push(server.text().await);
+    }
+    assert_eq!(order, ["auth", "subscribe since Some(Some(\"a\"))", "held", "new"]);
+    assert_eq!((held.await, new.await), (SendOutcome::Flushed, SendOutcome::Flushed));
+}
+
+/// §8.6: work started in `on_connected` is cancelled with its connection.
+#[tokio::test(start_paused = true)]
+async fn rule_8_6_on_connected_work_ends_with_its_connection() {
+    struct Running(Arc<AtomicU32>);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let running = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&running);
+    let builder = builder().on_connected(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let running = Running(Arc::clone(&count));
+        async move {
+            let _running = running;
+            std::future::pending::<()>().await;
+        }
+    });
+    let engine = ScriptedEngine::default();
+    let (client, server) = connected(builder, &engine).await;
+    settle().await;
+    assert_eq!(running.load(Ordering::Relaxed), 1);
+    drop(server);
+    settle().await;
+    assert_eq!(running.load(Ordering::Relaxed), 0);
+    drop(client);
+}
+
+/// §1: a write that makes no progress for 10 s is a broken connection.
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_peer_that_takes_nothing_is_found_by_the_write_deadline() {
+    let engine = ScriptedEngine::default().capacity(1);
+    let (client, _server) = connected(builder().ping(PingRequest::Off), &engine).await;
+    let start = Instant::now();
+    let receipts = [client.queue("1").await, client.queue("2").await, client.queue("3").await];
+    let outcomes = futures_util::future::join_all(receipts).await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert!(outcomes.iter().any(|outcome| *outcome != SendOutcome::Flushed), "{outcomes:?}");
+    let state = client.state().state;
+    let error = state.source().unwrap().server_reason().unwrap().engine_error.clone().unwrap();
+    assert_eq!(error.kind(), EngineErrorKind::Timeout);
+}
+
+/// Invariant 7: a full socket must not delay a health verdict.
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_full_socket_does_not_delay_the_health_verdict() {
+    let engine = ScriptedEngine::default().capacity(1);
+    let slow_writes = builder().write_timeout(Duration::from_secs(3600));
+    let (client, _server) = connected(slow_writes, &engine).await;
+    for n in 0..10 {
+        drop(client.queue(format!("{n}")).await);
+    }
+    sleep(Duration::from_millis(28_100)).await;
+    assert_eq!(source(&client), "NoPongReceived");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_5_a_probe_asks_at_once_and_its_deadline_holds() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    client.probe(Duration::from_secs(2));
+    let start = Instant::now();
+    server.text().await;
+    assert!(start.elapsed() < Duration::from_millis(5));
+    server.connection().set_answer_close(false);
+    assert!(matches!(server.next().await, Some(Message::Close(_))));
+    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(source(&client), "NoPongReceived");
+}
+
+/// What arrived while the process was stopped is read before anybody is condemned.
+#[tokio::test(start_paused = true)]
+async fn rule_5_a_process_that_was_stopped_reads_before_it_judges() {
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder(), &engine).await;
+    server.text().await;
+    // The pong is there, but the deadline passes before the driver gets to run.
+    server.connection().send("hello a").now_or_never().expect("there is room").unwrap();
+    advance(Duration::from_secs(60)).await;
+    settle().await;
+    assert_eq!(client.state().state.name(), "Connected");
+}
+
+/// Protocol pings: connected on open, an empty ping frame, the protocol pong counts.
+#[tokio::test(start_paused = true)]
+async fn rule_1_frame_mode_needs_no_health_check() {
+    let engine = ScriptedEngine::default();
+    let config = PingConfig::builder().interval(Duration::from_secs(5)).build().unwrap();
+    let client = builder().protocol_pings().ping_config(config).build(engine.clone()).unwrap();
+    let (outcome, mut server) = tokio::join!(client.connect(), Server::accept(&engine));
+    outcome.unwrap();
+    server.connection().set_answer_pings(true);
+    for _ in 0..3 {
+        assert!(matches!(server.next().await, Some(Message::Ping(_))));
+    }
+    assert_eq!(client.state().state.name(), "Connected");
+    assert_eq!(client.health().missed_pongs, 0);
+}
+
+/// §8.7 and §8.8: log out and in again, in any order and number; never two sockets, no attempt without an end.
+#[tokio::test(start_paused = true)]
+async fn rule_8_8_ten_thousand_concurrent_connects_and_disconnects() {
+    let engine = ScriptedEngine::default();
+    let client = builder().build(engine.clone()).unwrap();
+    let greeter = tokio::spawn({
+        let engine = engine.clone();
+        async move {
+            loop {
+                let mut server = Server::accept_and_greet(&engine, "a").await;
+                tokio::spawn(async move { while server.next().await.is_some() {} });
+            }
+        }
+    });
+    let calls = (0..10_000).map(|n| {
+        let client = client.clone();
+        async move {
+            if n % 2 == 0 { client.connect().await.is_ok() } else { client.disconnect().await.generation > 0 }
+        }
+    });
+    let settled = futures_util::future::join_all(calls).await;
+    assert_eq!(settled.len(), 10_000);
+    client.disconnect().await;
+    client.connect().await.unwrap();
+    client.disconnect().await;
+    settle().await;
+    assert_eq!(engine.most_live_connections(), 1);
+    assert_eq!(engine.live_connections(), 0);
+    greeter.abort();
+}
+
+/// Builder errors name the field, and come when it is built.
+#[tokio::test]
+async fn bad_settings_are_refused_when_built_and_named() {
+    let refused = |builder: Builder| builder.build(ScriptedEngine::default()).unwrap_err();
+    assert_eq!(refused(Client::builder("http://x", Lines)).field(), "url");
+    assert_eq!(refused(builder().connect_timeout(Duration::ZERO)).field(), "connect_timeout");
+    assert_eq!(refused(builder().write_timeout(Duration::ZERO)).field(), "write_timeout");
+    let error = refused(Client::builder("wss://user:pw@h/?token=s3cret#x", Lines));
+    assert!(!format!("{error} {error:?}").contains("s3cret"));
+}
+
+#[test]
+fn without_a_runtime_building_is_an_error_and_no_panic() {
+    assert_eq!(builder().build(ScriptedEngine::default()).unwrap_err().field(), "runtime");
+}
