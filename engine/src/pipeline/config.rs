@@ -269,3 +269,44 @@ impl fmt::Debug for TungsteniteEngineBuilder {
 fn invalid(detail: String) -> EngineError {
     EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Request).with_detail(detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_readme_has_the_stages_and_the_defaults() {
+        let defaults = TungsteniteEngineBuilder::default().deadlines;
+        let rows: Vec<Vec<&str>> = include_str!("../../README.md")
+            .lines()
+            .filter(|line| line.contains("_timeout`"))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        let expected = [
+            (Stage::Resolve, defaults.resolve, "`resolve_timeout`"),
+            (Stage::Connect, defaults.connect, "`connect_timeout`"),
+            (Stage::Tls, defaults.tls, "`tls_timeout`"),
+            (Stage::Upgrade, defaults.upgrade, "`upgrade_timeout`"),
+            (Stage::Attempt, defaults.attempt, "`attempt_timeout`"),
+        ];
+        assert_eq!(rows.len(), expected.len());
+        for (row, (stage, deadline, setter)) in rows.iter().zip(expected) {
+            assert_eq!(row[1..4], [stage.to_string(), format!("{deadline:?}"), setter.to_owned()]);
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_work_is_refused_by_name() {
+        let zero = Duration::ZERO;
+        for (builder, name) in [
+            (TungsteniteEngine::builder().resolve_timeout(zero), "resolve_timeout"),
+            (TungsteniteEngine::builder().attempt_timeout(zero), "attempt_timeout"),
+            (TungsteniteEngine::builder().stagger(zero), "stagger"),
+            (TungsteniteEngine::builder().max_message_size(0), "max_message_size"),
+        ] {
+            let error = builder.build().expect_err(name);
+            assert_eq!(error.kind(), EngineErrorKind::InvalidConfiguration);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! with its name and with what it expected, and one that hangs is given up after ten seconds.
 //!
 //! The suite plays the server through the trait [`Server`]. For engines that open real sockets there is
-//! [`LoopbackServer`]; [`ScriptedEngine`](super::ScriptedEngine) is a [`Server`] by itself:
+//! [`LoopbackServer`]; [`ScriptedEngine`] is a [`Server`] by itself:
 //!
 //! ```
 //! use everwire_engine::testing::{ScriptedEngine, conformance};
