@@ -198,6 +198,8 @@ const EVENTS: &[Event] = &[
         stopped: Some(Duration::from_millis(200)),
         steps: &[
             "client ! for i in $(seq 3000); do echo address add 10.99.0.1/32 dev wifi0; echo address del 10.99.0.1/32 dev wifi0; done | ip -batch -",
+            // A step that fails unless the kernel did drop notifications.
+            "client ! awk 'NR > 1 && $9 > 0 { dropped = 1 } END { exit !dropped }' /proc/net/netlink",
             "client address delete 10.77.0.2/24 dev eth0",
             "client address add 10.77.0.3/24 dev eth0",
             "client route add default via 10.77.0.1",
