@@ -11,6 +11,7 @@ mod error;
 mod handler;
 mod ladder;
 mod options;
+mod ours;
 mod output;
 mod path;
 mod policy;
