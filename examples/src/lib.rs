@@ -8,3 +8,5 @@ pub mod clock;
 pub mod proxy;
 pub mod room;
 pub mod server;
+pub mod tap;
+pub mod watch;
