@@ -216,7 +216,7 @@ async fn rule_6_back_pressure_pauses_reading_and_liveness_stays_truthful() {
     let client = builder().build(engine.clone()).unwrap();
     let mut events = client.subscribe_with(8, SubscriberPolicy::BackPressure);
     let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
-    let mut said = 0;
+    let mut said = 0_usize;
     while timeout(Duration::from_millis(1), server.say(format!("{said}"))).await.is_ok() {
         said += 1;
         assert!(said < 200, "nothing holds the server back");
@@ -235,7 +235,7 @@ async fn rule_6_back_pressure_pauses_reading_and_liveness_stays_truthful() {
         }
     }
     assert_eq!(texts, (0..texts.len()).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert!(texts.len() >= said as usize, "{} of {said}", texts.len());
+    assert!(texts.len() >= said, "{} of {said}", texts.len());
     assert_eq!(source(&client), "NoPongReceived");
 }
 

@@ -15,6 +15,8 @@ const LIMITS: Limits = Limits {
     close_dead: Duration::from_secs(1),
 };
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 fn frame(code: CloseCode) -> CloseFrame {
     CloseFrame { code, reason: Text::default() }
 }
@@ -250,7 +252,7 @@ fn rule_2_a_failed_dial_ends_in_disconnected_and_a_timeout_names_its_stage() {
 fn rule_1_an_attempt_that_exceeds_a_deadline_is_a_connect_timeout() {
     for (state, limit) in [("Connecting", LIMITS.connect), ("Authenticating", LIMITS.authenticate)] {
         let mut world = World::at(state);
-        world.wait(limit - Duration::from_millis(1));
+        world.wait(limit.saturating_sub(MILLISECOND));
         assert_eq!(world.core.state().name(), state);
         world.wait(Duration::from_millis(1));
         assert_eq!(world.source(), "ConnectTimeout");
@@ -264,14 +266,14 @@ fn rule_1_an_attempt_that_exceeds_a_deadline_is_a_connect_timeout() {
 fn rule_1_the_socket_is_dropped_when_the_close_deadline_passes() {
     for (input, limit) in [(no_pong(), LIMITS.close_dead), (system(), LIMITS.close_dead)] {
         let mut world = World::at("Connected");
-        world.tell(input).wait(limit - Duration::from_millis(1));
+        world.tell(input).wait(limit.saturating_sub(MILLISECOND));
         assert_eq!(world.core.state().name(), "Disconnecting");
         world.wait(Duration::from_millis(1));
         assert_eq!(world.core.state().name(), "Disconnected");
         assert!(world.dropped());
     }
     let mut world = World::at("Connected");
-    world.tell(announced(4)).tell(drained()).wait(LIMITS.close - Duration::from_millis(1));
+    world.tell(announced(4)).tell(drained()).wait(LIMITS.close.saturating_sub(MILLISECOND));
     assert_eq!(world.core.state().name(), "Disconnecting");
     assert_eq!(world.wait(Duration::from_millis(1)).source(), "ServerInitiated");
 }

@@ -76,7 +76,6 @@ pub(crate) async fn run(
             () = time::sleep_until(core.poll_timeout().into()) => None,
             hint = snapshots.changed() => match hint {
                 Ok(()) => {
-                    snapshots.mark_unchanged();
                     core.handle_notice(system.clocks().now);
                     None
                 }

@@ -88,6 +88,8 @@ fn judge(target: SocketAddr, answer: io::Result<IpAddr>) -> Way {
         // An address that reaches the link alone is chosen where a host has nothing better, and helps only
         // towards a neighbour.
         Ok(local) if is_link_local(local) && !is_link_local(target.ip()) => Way::No,
+        // Linux takes ::1 when a default route is left and no address to go with it.
+        Ok(local) if local.is_loopback() && !target.ip().is_loopback() => Way::No,
         Ok(local) => Way::From(local),
         Err(error) if means_no_path(&error) => Way::No,
         Err(error) => {
@@ -173,6 +175,7 @@ mod tests {
         assert_eq!(judge(target("192.0.2.1"), Ok(ip("169.254.3.4"))), Way::No);
         assert_eq!(judge(target("fe80::2"), Ok(ip("fe80::1"))), Way::From(ip("fe80::1")));
         assert_eq!(judge(target("192.0.2.1"), Ok(ip("0.0.0.0"))), Way::No);
+        assert_eq!(judge(target("2001:db8::1"), Ok(ip("::1"))), Way::No);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the watchers know of this machine, and the part of it that matters to a path.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux lets us list its tables"))]
+
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// Everything, from every watcher.

@@ -23,6 +23,7 @@ pub(crate) fn join() -> Watcher {
 }
 
 #[cfg(not(target_os = "linux"))]
+#[allow(clippy::unused_async, reason = "elsewhere if-watch is all there is")]
 async fn watch_kernel(_say: &watch::Sender<Arc<Snapshot>>) {}
 
 #[cfg(target_os = "linux")]
