@@ -8,6 +8,7 @@ mod decision;
 mod driver;
 mod endpoints;
 mod error;
+mod everwire;
 mod handler;
 mod ladder;
 mod options;

@@ -1,0 +1,45 @@
+//! Everwire's own client is recoverable.
+
+use std::time::Duration;
+
+use everwire_client::{Client, Notice, Snapshot};
+use futures_core::Stream;
+
+use crate::RecoverableClient;
+
+impl<Ev: Send + Sync + 'static> RecoverableClient for Client<Ev> {
+    fn into_background(self) -> Self {
+        Self::into_background(self)
+    }
+
+    fn snapshots(&self) -> impl Stream<Item = Snapshot> + Send + Unpin + 'static {
+        Self::snapshots(self)
+    }
+
+    fn reconnect(&self) {
+        Self::reconnect(self);
+    }
+
+    fn disconnect_system(&self) {
+        Self::disconnect_system(self);
+    }
+
+    fn abandon(&self) {
+        Self::abandon(self);
+    }
+
+    fn probe(&self, deadline: Duration) {
+        Self::probe(self, deadline);
+    }
+
+    fn reconnect_suggested(&self, suggested: bool) {
+        // The client's own event is a suggestion; that one is no longer needed shows in the handler's notices.
+        if suggested {
+            self.notify(Notice::ReconnectSuggested);
+        }
+    }
+
+    fn viability_changed(&self, viable: bool) {
+        self.notify(Notice::ViabilityChanged(viable));
+    }
+}
