@@ -1,6 +1,7 @@
 //! Everwire's own client under recovery, over a scripted engine, on paused time.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, and its helpers are part of it")]
+#![allow(clippy::disallowed_methods, reason = "reads the paused clock to compare it")]
 
 use std::time::Duration;
 
