@@ -1,6 +1,7 @@
 //! `cargo xtask`: the only way anything in this repository is orchestrated.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
 
+mod autobahn;
 mod netns;
 
 use std::process::ExitCode;
@@ -8,8 +9,10 @@ use std::process::ExitCode;
 /// Name, one line of help, and what runs it.
 type Task = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 
-const TASKS: &[Task] =
-    &[("netns", "faults of a network, in namespaces: what is noticed, and when (root)", netns::run)];
+const TASKS: &[Task] = &[
+    ("autobahn", "the Autobahn cases against our engine (Python 3; downloads the suite once)", autobahn::run),
+    ("netns", "faults of a network, in namespaces: what is noticed, and when (root)", netns::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
