@@ -7,7 +7,7 @@ use futures_core::Stream;
 
 use crate::RecoverableClient;
 
-impl<Ev: Send + Sync + 'static> RecoverableClient for Client<Ev> {
+impl<Ev: Send + 'static> RecoverableClient for Client<Ev> {
     fn into_background(self) -> Self {
         Self::into_background(self)
     }

@@ -12,7 +12,6 @@ mod everwire;
 mod handler;
 mod ladder;
 mod options;
-mod ours;
 mod output;
 mod path;
 mod policy;
