@@ -64,6 +64,16 @@ impl TungsteniteEngine {
         let addresses =
             stage(Stage::Resolve, config.deadlines.resolve, resolve(endpoint.host(), endpoint.port()))
                 .await?;
+        self.race(addresses, request).await
+    }
+
+    /// The stages after resolution, with the first address that carries them to the end.
+    async fn race(
+        &self,
+        addresses: Vec<SocketAddr>,
+        request: &ConnectRequest,
+    ) -> Result<TungsteniteConnection, EngineError> {
+        let config = &*self.0;
         let mut race = HappyEyeballs::new(addresses, config.stagger);
         loop {
             let dial = dial::dial(&mut race, config.deadlines.connect, config.socket);
@@ -188,4 +198,36 @@ fn span(stage: Stage) -> tracing::Span {
 /// Whether another address of the same server may do better.
 fn fell_silent(error: &EngineError) -> bool {
     error.kind() == EngineErrorKind::Timeout
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Connection;
+
+    /// behaviour §1: an address that accepts TCP and then never answers makes place for the next one, and
+    /// one that refuses TCP costs nothing.
+    #[tokio::test]
+    async fn rule_1_a_refusing_and_a_silent_address_make_place_for_one_that_answers() {
+        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (refusing, silent, answering) = (listen().await, listen().await, listen().await);
+        let addresses = [&refusing, &silent, &answering].map(|listener| listener.local_addr().unwrap());
+        drop(refusing);
+        tokio::spawn(async move {
+            let tcp = answering.accept().await.unwrap().0;
+            let socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(socket);
+        });
+        let engine =
+            TungsteniteEngine::builder().upgrade_timeout(Duration::from_millis(300)).build().unwrap();
+        let request = ConnectRequest::new("ws://several.invalid/").unwrap();
+        let connection = engine.race(addresses.to_vec(), &request).await.unwrap();
+        assert_eq!(connection.handshake().peer_addr, Some(addresses[2]));
+        let error = engine.race(addresses[..2].to_vec(), &request).await.unwrap_err();
+        assert_eq!((error.kind(), error.stage()), (EngineErrorKind::Timeout, Stage::Upgrade));
+        drop(silent);
+    }
 }
