@@ -236,6 +236,9 @@ async fn a_transport_that_ends_without_a_close_frame_is_an_io_error() {
 #[tokio::test]
 async fn the_engine_conforms() {
     let mut server = conformance::LoopbackServer::bind().await.unwrap();
-    conformance::check(&TungsteniteEngine::new(), &mut server).await;
+    let builder = TungsteniteEngine::builder;
+    for builder in [builder(), builder().firehose(), builder().many_idle()] {
+        conformance::check(&builder.build().unwrap(), &mut server).await;
+    }
     conformance::check(&everwire_engine::BoxEngine::new(TungsteniteEngine::new()), &mut server).await;
 }
