@@ -1,4 +1,4 @@
-//! How each library waits: ours by its real code, the others by the formula in their published sources.
+//! How each library waits: ours by its real code, the others by their formula as we know it.
 
 #![expect(clippy::unnecessary_wraps, reason = "every formula has the type of those that give up")]
 
