@@ -10,3 +10,8 @@ pub mod room;
 pub mod server;
 pub mod tap;
 pub mod watch;
+
+/// The example of the front page, kept true by compiling it.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
