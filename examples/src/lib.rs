@@ -5,10 +5,12 @@
 
 pub mod cli;
 pub mod clock;
+pub mod demo;
 pub mod proxy;
 pub mod room;
 pub mod server;
 pub mod tap;
+pub mod video_chat;
 pub mod watch;
 
 /// The example of the front page, kept true by compiling it.

@@ -12,6 +12,8 @@
 //! After a reconnect the participant joins again and says how far it has `seen`; the server answers how far it
 //! has `accepted`. Each side sends again what the other lacks, and drops what it has already.
 
+mod event;
 mod frames;
 
+pub use event::{RoomDecoder, RoomEvent};
 pub use frames::{Down, ErrorBody, Me, Signal, Up};
