@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
 
 mod autobahn;
+mod demo;
 mod herd;
 mod netns;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 type Task = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 
 const TASKS: &[Task] = &[
+    ("demo", "a video chat that survives six faults: --json, --seed N", demo::run),
     ("herd", "fleets after an outage, beside other libraries: --clients N, --seed N, --svg DIR", herd::run),
     ("autobahn", "the Autobahn cases against our engine (Python 3; downloads the suite once)", autobahn::run),
     ("netns", "faults of a network, in namespaces: what is noticed, and when (root)", netns::run),
