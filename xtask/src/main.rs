@@ -1,34 +1,93 @@
 //! `cargo xtask`: the only way anything in this repository is orchestrated.
+//!
+//! Each command is a module with a function `run`, and one line in [`COMMANDS`]. Only the standard library is used,
+//! so that this program is built in seconds on a machine that has nothing but Rust.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
 
 mod autobahn;
+mod cargo;
+mod ci;
 mod demo;
 mod herd;
+mod lint;
 mod netns;
+mod setup;
+mod test;
 
 use std::process::ExitCode;
 
-/// Name, one line of help, and what runs it.
-type Task = (&'static str, &'static str, fn(&[String]) -> ExitCode);
+/// One command of `cargo xtask`.
+struct Command {
+    name: &'static str,
+    /// What it is for, on one line.
+    help: &'static str,
+    /// Gets what follows the name.
+    run: fn(&[String]) -> ExitCode,
+}
 
-const TASKS: &[Task] = &[
-    ("demo", "a video chat that survives six faults: --json, --seed N", demo::run),
-    ("herd", "fleets after an outage, beside other libraries: --clients N, --seed N, --svg DIR", herd::run),
-    ("autobahn", "the Autobahn cases against our engine (Python 3; downloads the suite once)", autobahn::run),
-    ("netns", "faults of a network, in namespaces: what is noticed, and when (root)", netns::run),
+const COMMANDS: &[Command] = &[
+    Command { name: "demo", help: "a video chat that survives six faults: --json, --seed N", run: demo::run },
+    Command {
+        name: "test",
+        help: "all tests of the workspace, and all examples in the documentation",
+        run: test::run,
+    },
+    Command {
+        name: "lint",
+        help: "format, clippy, documentation, arrows, purity, file headers",
+        run: lint::run,
+    },
+    Command {
+        name: "ci",
+        help: "lint, features, dependencies and test: what has to hold before a change lands",
+        run: ci::run,
+    },
+    Command {
+        name: "setup",
+        help: "installs the system packages that some tests use (root; --list tells which)",
+        run: setup::run,
+    },
+    Command {
+        name: "herd",
+        help: "fleets after an outage, beside other libraries: --clients N, --seed N, --svg DIR",
+        run: herd::run,
+    },
+    Command {
+        name: "autobahn",
+        help: "the Autobahn cases against our engine (Python 3; downloads the suite once)",
+        run: autobahn::run,
+    },
+    Command {
+        name: "netns",
+        help: "faults of a network, in namespaces: what is noticed, and when (root)",
+        run: netns::run,
+    },
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = arguments.split_first() else {
-        for (name, help, _) in TASKS {
-            println!("cargo xtask {name:<8} {help}");
+        for command in COMMANDS {
+            println!("cargo xtask {:<8} {}", command.name, command.help);
         }
         return ExitCode::SUCCESS;
     };
-    if let Some((.., run)) = TASKS.iter().find(|(task, ..)| task == name) {
-        return run(rest);
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprintln!("cargo xtask: there is no {name}; `cargo xtask` alone lists what there is");
+        return ExitCode::from(2);
+    };
+    (command.run)(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_name_of_its_own_and_one_line_of_help() {
+        for (index, command) in COMMANDS.iter().enumerate() {
+            assert!(COMMANDS[..index].iter().all(|other| other.name != command.name), "{}", command.name);
+            assert!(!command.help.is_empty() && !command.help.contains('\n'), "{}", command.name);
+        }
     }
-    eprintln!("cargo xtask: there is no {name}; `cargo xtask` alone lists what there is");
-    ExitCode::from(2)
 }

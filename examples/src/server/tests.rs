@@ -1,3 +1,5 @@
+//! The server and the proxy, spoken to by a plain WebSocket.
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{

@@ -1,0 +1,90 @@
+//! `cargo xtask ci`: what has to hold before a change lands. The same on a laptop as on a build server.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cargo::{cargo, exit, has, succeeds},
+    lint, test,
+};
+
+/// The crates that others depend on; each builds without its default features and with all of them.
+const LIBRARIES: [&str; 5] =
+    ["everwire-engine", "everwire-client", "everwire-ping", "everwire-netmon", "everwire-recovery"];
+
+/// Does its work, and tells whether all is well.
+type Step = fn() -> bool;
+
+/// What is done, in this order. The tests are last, so that the output ends with what their runner says.
+const STEPS: [(&str, Step); 4] = [
+    ("lint", || lint::run(&[]) == ExitCode::SUCCESS),
+    ("features", features),
+    ("deny", deny),
+    ("test", || test::run(&[]) == ExitCode::SUCCESS),
+];
+
+/// Runs every step, also after one that failed: one run tells all.
+#[expect(clippy::disallowed_methods, reason = "tells how long each step took; decides nothing")]
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    if !arguments.is_empty() {
+        eprintln!("cargo xtask ci: takes no arguments");
+        return ExitCode::from(2);
+    }
+    let mut failed = Vec::new();
+    let mut told = Vec::new();
+    for (name, step) in STEPS {
+        if name == "test" {
+            // Said before the last step: the runner has the last word.
+            println!("== {}", report(&told));
+        }
+        println!("== {name}");
+        let start = Instant::now();
+        let good = step();
+        told.push((name, good, start.elapsed()));
+        if !good {
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        eprintln!("cargo xtask ci: failed: {}", failed.join(", "));
+    }
+    exit(failed.is_empty())
+}
+
+fn report(told: &[(&str, bool, Duration)]) -> String {
+    let step = |(name, good, time): &(&str, bool, Duration)| {
+        format!("{name} {} ({} s)", if *good { "good" } else { "FAILED" }, time.as_secs())
+    };
+    told.iter().map(step).collect::<Vec<_>>().join(", ")
+}
+
+fn features() -> bool {
+    let mut good = true;
+    for library in LIBRARIES {
+        for features in ["--no-default-features", "--all-features"] {
+            good &= succeeds(&mut cargo(&["check", "--quiet", "--package", library, features]));
+        }
+    }
+    good
+}
+
+fn deny() -> bool {
+    if !has("deny") {
+        println!("skipped: needs cargo-deny (cargo install --locked cargo-deny)");
+        return true;
+    }
+    succeeds(&mut cargo(&["deny", "--all-features", "check"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_tells_what_failed() {
+        let told = [("lint", true, Duration::from_secs(61)), ("deny", false, Duration::from_millis(20))];
+        assert_eq!(report(&told), "lint good (61 s), deny FAILED (0 s)");
+    }
+}

@@ -1,0 +1,73 @@
+//! `cargo xtask lint`: what the compiler's own tools check, and what only this repository knows.
+//!
+//! Our own checks come first, since they take no time; all are made, also after one that failed.
+
+mod arrows;
+mod files;
+mod purity;
+mod source;
+
+use std::{fs, io, path::Path, process::ExitCode};
+
+use crate::cargo::{cargo, exit, root, succeeds};
+use source::Source;
+
+/// Something to repair, and where.
+#[derive(Debug, Eq, PartialEq)]
+struct Finding {
+    /// The file's path in the repository, with its line where there is one.
+    place: String,
+    what: String,
+}
+
+/// The folders that hold the members of the workspace.
+const MEMBERS: [&str; 7] = ["engine", "client", "ping", "recovery", "netmon", "examples", "xtask"];
+
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let own_alone = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--own"] => true,
+        _ => {
+            eprintln!("cargo xtask lint: there is --own (our own checks alone), and nothing else");
+            return ExitCode::from(2);
+        }
+    };
+    let mut good = own();
+    if !own_alone {
+        good &= succeeds(&mut cargo(&["fmt", "--all", "--check"]));
+        let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+        good &= succeeds(&mut cargo(&clippy));
+        let doc = ["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"];
+        good &= succeeds(cargo(&doc).env("RUSTDOCFLAGS", "-Dwarnings"));
+    }
+    exit(good)
+}
+
+/// Our own checks: arrows, purity, files.
+fn own() -> bool {
+    let findings = match check(&root()) {
+        Ok(findings) => findings,
+        Err(error) => {
+            eprintln!("lint: the repository cannot be read: {error}");
+            return false;
+        }
+    };
+    for finding in &findings {
+        eprintln!("{}: {}", finding.place, finding.what);
+    }
+    println!("arrows, purity and files: {} to repair", findings.len());
+    findings.is_empty()
+}
+
+fn check(root: &Path) -> io::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut sources = Vec::new();
+    for member in MEMBERS {
+        let manifest = fs::read_to_string(root.join(member).join("Cargo.toml"))?;
+        findings.extend(arrows::check(member, &manifest));
+        source::read(root, &root.join(member), &mut sources)?;
+    }
+    findings.extend(sources.iter().flat_map(files::check));
+    findings.extend(purity::check(&sources));
+    Ok(findings)
+}
