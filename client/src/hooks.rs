@@ -15,6 +15,9 @@ use futures_core::future::BoxFuture;
 
 use crate::{Attempt, AuthenticationError, Credentials, HealthCheckInfo};
 
+/// How many messages of a hook wait to leave.
+pub(crate) const LANE: usize = 1024;
+
 /// How many received messages wait for a hook that reads replies; beyond it the oldest go.
 const REPLIES: usize = 64;
 
@@ -39,14 +42,16 @@ impl Lane {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, message: Message) {
+    fn send(&self, message: Message) -> bool {
         let mut state = self.lock();
-        if !state.ended {
-            state.outgoing.push_back(message);
-            if let Some(driver) = state.driver.take() {
-                driver.wake();
-            }
+        if state.ended || state.outgoing.len() == LANE {
+            return false;
         }
+        state.outgoing.push_back(message);
+        if let Some(driver) = state.driver.take() {
+            driver.wake();
+        }
+        true
     }
 
     async fn receive(&self) -> Option<Message> {
@@ -65,15 +70,14 @@ impl Lane {
         .await
     }
 
-    /// The driver takes what the hook sends, and is woken when there is more.
-    pub(crate) fn drain(&self, driver: &Waker, mut each: impl FnMut(Message)) {
+    /// The driver takes what the hook sends, at most so many, and is woken when there is more.
+    pub(crate) fn drain(&self, driver: &Waker, most: usize, mut each: impl FnMut(Message)) {
         let mut state = self.lock();
         if !state.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
             state.driver = Some(driver.clone());
         }
-        while let Some(message) = state.outgoing.pop_front() {
-            each(message);
-        }
+        let taken = most.min(state.outgoing.len());
+        state.outgoing.drain(..taken).for_each(&mut each);
     }
 
     /// The driver has received a message.
@@ -113,8 +117,10 @@ pub struct HandshakeHandle {
 
 impl HandshakeHandle {
     /// Sends a message before everything that is queued. Messages sent here keep their order.
-    pub fn send(&self, message: impl Into<Message>) {
-        self.lane.send(message.into());
+    ///
+    /// `false` says that it will not be sent: the connection is gone, or 1,024 messages wait already.
+    pub fn send(&self, message: impl Into<Message>) -> bool {
+        self.lane.send(message.into())
     }
 
     /// The next text or binary message that the server sends: the answer to a challenge, say. The message is
@@ -169,8 +175,10 @@ impl ConnectionScope {
     }
 
     /// Sends a message over this connection and no other, before everything that is queued.
-    pub fn send(&self, message: impl Into<Message>) {
-        self.lane.send(message.into());
+    ///
+    /// `false` says that it will not be sent: the connection is gone, or 1,024 messages wait already.
+    pub fn send(&self, message: impl Into<Message>) -> bool {
+        self.lane.send(message.into())
     }
 }
 

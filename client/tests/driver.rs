@@ -461,6 +461,26 @@ async fn rule_6_order_after_a_reconnect() {
     assert_eq!((held.await, new.await), (SendOutcome::Flushed, SendOutcome::Flushed));
 }
 
+/// Invariant 8: a hook that sends without end is told when nothing more is taken.
+#[tokio::test(start_paused = true)]
+async fn invariant_8_a_hook_that_floods_is_told_when_its_lane_is_full() {
+    let engine = ScriptedEngine::default().capacity(1);
+    let taken = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&taken);
+    let builder = builder().on_connected(move |scope| {
+        let count = Arc::clone(&count);
+        async move {
+            while scope.send("flood") {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let (client, _server) = connected(builder, &engine).await;
+    settle().await;
+    assert_eq!(taken.load(Ordering::Relaxed), 1024);
+    assert_eq!(client.state().state.name(), "Connected");
+}
+
 /// §8.6: work started in `on_connected` is cancelled with its connection.
 #[tokio::test(start_paused = true)]
 async fn rule_8_6_on_connected_work_ends_with_its_connection() {

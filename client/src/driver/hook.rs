@@ -15,7 +15,7 @@ use crate::{
     core::Input,
     decode::EventDecoder,
     delivery::ClientEvent,
-    hooks::{ConnectionScope, HandshakeHandle},
+    hooks::{ConnectionScope, HandshakeHandle, LANE},
     send::Gate,
 };
 
@@ -79,7 +79,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
         // Before anything else may be sent: what the hooks have sent.
         let mut sent = false;
-        connection.lane.drain(cx.waker(), |message| {
+        let room = LANE.saturating_sub(self.pump.urgent_len());
+        connection.lane.drain(cx.waker(), room, |message| {
             self.pump.urgent(message);
             sent = true;
         });

@@ -86,6 +86,11 @@ impl Pump {
         self.urgent.push_back(Entry { ticket, message });
     }
 
+    /// How many frames of the driver's own wait.
+    pub(crate) fn urgent_len(&self) -> usize {
+        self.urgent.len()
+    }
+
     /// Whether the application's messages flow. Closing refuses the fail-fast ones that wait for room; those
     /// in the queue are settled by [`connection_lost`](Self::connection_lost).
     pub(crate) fn set_gate(&mut self, gate: Gate) {
