@@ -1,6 +1,6 @@
 //! How a client is assembled.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use everwire_engine::{CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, Message, Text};
 use everwire_ping::PingConfig;
@@ -20,6 +20,10 @@ use crate::{
     hooks::{ConnectionScope, HandshakeHandle, OnConnected, OnEstablished},
     send::{Pump, SendLimits},
 };
+
+mod error;
+
+pub use error::BuildError;
 
 /// What makes a connection count as fully established.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -372,36 +376,5 @@ impl<D: EventDecoder> fmt::Debug for ClientBuilder<D> {
             .field("ping", &self.ping)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
-    }
-}
-
-/// Which setting is wrong, and why.
-#[derive(Debug)]
-pub struct BuildError {
-    field: &'static str,
-    why: &'static str,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
-
-impl BuildError {
-    fn new(field: &'static str, why: &'static str, source: Option<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { field, why, source }
-    }
-
-    /// The setter's name; `url` and `runtime` for what comes from elsewhere.
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the client cannot be built: {}: {}", self.field, self.why)
-    }
-}
-
-impl StdError for BuildError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
     }
 }

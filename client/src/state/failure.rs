@@ -1,0 +1,146 @@
+//! What went wrong in the words of the server's protocol, and in the authentication.
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+/// An error that the server announced in its own protocol. The fields are Stream's
+/// (`connection.error`); a decoder for another protocol fills what it has.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ApiError {
+    /// The protocol's own code, such as 40 for an expired token.
+    pub code: i64,
+    /// The HTTP-like status that goes with it.
+    pub status: Option<u16>,
+    /// In words.
+    pub message: String,
+    /// The server says that trying again is pointless.
+    pub unrecoverable: bool,
+    /// The server says not to try sooner.
+    pub retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// Stream's code for an expired token.
+    pub const TOKEN_EXPIRED: i64 = 40;
+
+    /// An error with a code and words.
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), ..Self::default() }
+    }
+
+    /// With the HTTP-like status.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Marked as one after which trying again is pointless.
+    #[must_use]
+    pub const fn unrecoverable(mut self) -> Self {
+        self.unrecoverable = true;
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "API error {}", self.code)?;
+        if !self.message.is_empty() {
+            write!(f, " {:?}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for ApiError {}
+
+/// Why an authentication failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AuthenticationErrorKind {
+    /// The credential provider or `on_connection_established` returned an error.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// The provider took longer than its deadline.
+    Timeout,
+    /// The server refused the credentials.
+    Refused,
+    /// The provider returned the very credentials that the server has just refused.
+    RefusedTwice,
+}
+
+/// A failed authentication.
+#[derive(Clone)]
+pub struct AuthenticationError {
+    kind: AuthenticationErrorKind,
+    /// What the server said to the refused credentials.
+    pub(crate) api_error: Option<ApiError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl AuthenticationError {
+    /// An error of a kind.
+    pub const fn new(kind: AuthenticationErrorKind) -> Self {
+        Self { kind, api_error: None, source: None }
+    }
+
+    /// Credentials could not be produced, for this reason.
+    pub fn failed(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            kind: AuthenticationErrorKind::Failed,
+            api_error: None,
+            source: Some(Arc::from(source.into())),
+        }
+    }
+
+    /// The server refused the credentials and said so.
+    pub const fn refused(error: ApiError) -> Self {
+        Self { kind: AuthenticationErrorKind::Refused, api_error: Some(error), source: None }
+    }
+
+    /// With what the server said to the refused credentials.
+    #[must_use]
+    pub fn with_api_error(mut self, error: Option<ApiError>) -> Self {
+        self.api_error = error;
+        self
+    }
+
+    /// What failed.
+    pub const fn kind(&self) -> AuthenticationErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            AuthenticationErrorKind::Failed => "credentials could not be produced",
+            AuthenticationErrorKind::Panicked => "the authentication panicked",
+            AuthenticationErrorKind::Timeout => "credentials were not produced in time",
+            AuthenticationErrorKind::Refused => "the server refused the credentials",
+            AuthenticationErrorKind::RefusedTwice => "the provider returned refused credentials again",
+        })?;
+        match &self.api_error {
+            Some(error) => write!(f, " ({error})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticationError")
+            .field("kind", &self.kind)
+            .field("api_error", &self.api_error)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl StdError for AuthenticationError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
