@@ -19,5 +19,5 @@ pub use frames::TungsteniteConnection;
 pub use handshake::Handshake;
 pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
 #[cfg(feature = "tungstenite")]
-pub use pipeline::{TungsteniteEngine, TungsteniteEngineBuilder};
+pub use pipeline::{Proxy, TungsteniteEngine, TungsteniteEngineBuilder};
 pub use request::{ConnectRequest, Endpoint};

@@ -217,7 +217,7 @@ fn invalid(detail: impl Into<String>) -> EngineError {
 }
 
 /// What stands after the colon of the port, if there is one.
-fn port_of(host_and_port: &str) -> Option<&str> {
+pub(crate) fn port_of(host_and_port: &str) -> Option<&str> {
     let after_host = match host_and_port.rfind(']') {
         Some(end) => &host_and_port[end + 1..],
         None => host_and_port,

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::TungsteniteEngine;
+use super::{
+    TungsteniteEngine,
+    proxy::{Environment, Proxy, ProxyChoice},
+};
 use crate::{EngineError, EngineErrorKind, Stage, frames::FrameConfig};
 
 /// How long each stage of an attempt may take.
@@ -10,6 +13,7 @@ use crate::{EngineError, EngineErrorKind, Stage, frames::FrameConfig};
 pub(crate) struct Deadlines {
     pub(crate) resolve: Duration,
     pub(crate) connect: Duration,
+    pub(crate) proxy: Duration,
     pub(crate) tls: Duration,
     pub(crate) upgrade: Duration,
     pub(crate) attempt: Duration,
@@ -27,6 +31,7 @@ pub(crate) struct SocketOptions {
 pub(crate) struct Config {
     pub(crate) deadlines: Deadlines,
     pub(crate) stagger: Duration,
+    pub(crate) proxy: ProxyChoice,
     pub(crate) socket: SocketOptions,
     pub(crate) frames: FrameConfig,
     /// What the machine refused matters only to those who ask for TLS.
@@ -52,6 +57,7 @@ pub(crate) struct Config {
 pub struct TungsteniteEngineBuilder {
     deadlines: Deadlines,
     stagger: Duration,
+    proxy: ProxyChoice,
     socket: SocketOptions,
     frames: FrameConfig,
     #[cfg(feature = "rustls")]
@@ -67,11 +73,13 @@ impl Default for TungsteniteEngineBuilder {
             deadlines: Deadlines {
                 resolve: stage,
                 connect: stage,
+                proxy: stage,
                 tls: stage,
                 upgrade: stage,
                 attempt: Duration::from_secs(15),
             },
             stagger: Duration::from_millis(250),
+            proxy: ProxyChoice::None,
             socket: SocketOptions {
                 nodelay: true,
                 user_timeout: Some(Duration::from_secs(20)),
@@ -103,6 +111,12 @@ impl TungsteniteEngineBuilder {
         self
     }
 
+    /// How long the tunnel through a proxy may take, once the proxy has accepted TCP (default 5 s).
+    pub const fn proxy_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.proxy = timeout;
+        self
+    }
+
     /// How long the TLS handshake may take (default 5 s).
     pub const fn tls_timeout(mut self, timeout: Duration) -> Self {
         self.deadlines.tls = timeout;
@@ -125,6 +139,28 @@ impl TungsteniteEngineBuilder {
     /// [RFC 8305 §5](https://www.rfc-editor.org/rfc/rfc8305#section-5)).
     pub const fn stagger(mut self, delay: Duration) -> Self {
         self.stagger = delay;
+        self
+    }
+
+    /// Connects through this proxy, always (default: no proxy, whatever the environment says).
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = ProxyChoice::Always(proxy);
+        self
+    }
+
+    /// Connects through the proxy that the environment names, which is read now: `HTTPS_PROXY` for `wss://`,
+    /// `HTTP_PROXY` for `ws://`, `ALL_PROXY` for what these leave open. Lower case comes before upper case, a
+    /// value without a scheme is an HTTP proxy, and under CGI (`REQUEST_METHOD` is set) only the lower-case
+    /// `http_proxy` counts.
+    ///
+    /// `NO_PROXY` lists who is reached directly, parted by commas or spaces: a domain, with all below it and
+    /// with or without a dot before it; an address; a network such as `10.0.0.0/8`; or `*` for everybody.
+    /// Names are compared as they are written, and are not resolved.
+    ///
+    /// A value that cannot be used fails the attempts that need it, with
+    /// [`EngineErrorKind::InvalidConfiguration`] and the name of the variable.
+    pub fn proxy_from_environment(mut self) -> Self {
+        self.proxy = ProxyChoice::Environment(Environment::read(|name| std::env::var(name).ok()));
         self
     }
 
@@ -197,6 +233,7 @@ impl TungsteniteEngineBuilder {
         for (name, timeout) in [
             ("resolve_timeout", d.resolve),
             ("connect_timeout", d.connect),
+            ("proxy_timeout", d.proxy),
             ("tls_timeout", d.tls),
             ("upgrade_timeout", d.upgrade),
             ("attempt_timeout", d.attempt),
@@ -218,6 +255,7 @@ impl TungsteniteEngineBuilder {
         Ok(TungsteniteEngine(Arc::new(Config {
             deadlines: self.deadlines,
             stagger: self.stagger,
+            proxy: self.proxy,
             socket: self.socket,
             frames: self.frames,
             #[cfg(feature = "rustls")]
@@ -271,6 +309,7 @@ impl fmt::Debug for TungsteniteEngineBuilder {
         f.debug_struct("TungsteniteEngineBuilder")
             .field("deadlines", &self.deadlines)
             .field("stagger", &self.stagger)
+            .field("proxy", &self.proxy)
             .field("socket", &self.socket)
             .field("frames", &self.frames)
             .finish_non_exhaustive()
@@ -296,6 +335,7 @@ mod tests {
         let expected = [
             (Stage::Resolve, defaults.resolve, "`resolve_timeout`"),
             (Stage::Connect, defaults.connect, "`connect_timeout`"),
+            (Stage::Proxy, defaults.proxy, "`proxy_timeout`"),
             (Stage::Tls, defaults.tls, "`tls_timeout`"),
             (Stage::Upgrade, defaults.upgrade, "`upgrade_timeout`"),
             (Stage::Attempt, defaults.attempt, "`attempt_timeout`"),

@@ -1,10 +1,11 @@
-//! The connect pipeline: resolve, Happy Eyeballs, TLS, upgrade; each stage with its own deadline.
+//! The connect pipeline: resolve, Happy Eyeballs, proxy, TLS, upgrade; each stage with its own deadline.
 
 mod body;
 mod config;
 mod dial;
 mod happy_eyeballs;
 mod head;
+mod proxy;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -15,13 +16,13 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tracing::Instrument;
 
-pub use self::config::TungsteniteEngineBuilder;
 pub(crate) use self::stream::Stream;
 use self::{
     config::Config,
     happy_eyeballs::HappyEyeballs,
     upgrade::{Accepted, Answer},
 };
+pub use self::{config::TungsteniteEngineBuilder, proxy::Proxy};
 use crate::{
     ConnectRequest, Engine, EngineError, EngineErrorKind, Handshake, Stage, frames::TungsteniteConnection,
 };
@@ -31,8 +32,9 @@ use crate::{
 /// Cheap to clone; clones share the configuration and the TLS sessions, so one engine per process is the
 /// rule.
 ///
-/// An attempt runs through the stages resolve, connect (every address by RFC 8305), TLS and upgrade. Each
-/// has its own deadline, the attempt as a whole has one more, and an error names its stage. An address that
+/// An attempt runs through the stages resolve, connect (every address by RFC 8305), proxy (when
+/// one is set), TLS and upgrade. Each has its own deadline, the attempt as a whole has one more, and an error
+/// names its stage. An address that
 /// accepts TCP and then falls silent makes place for the next one, as long as the attempt's deadline allows.
 ///
 /// ```no_run
@@ -61,16 +63,28 @@ impl TungsteniteEngine {
     async fn attempt(&self, request: &ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
         let config = &*self.0;
         let endpoint = request.endpoint();
-        let addresses =
-            stage(Stage::Resolve, config.deadlines.resolve, resolve(endpoint.host(), endpoint.port()))
-                .await?;
-        self.race(addresses, request).await
+        let proxy = config.proxy.for_endpoint(endpoint)?;
+        let (host, port) = proxy.map_or_else(|| (endpoint.host(), endpoint.port()), Proxy::address);
+        let addresses = stage(Stage::Resolve, config.deadlines.resolve, resolve(host, port)).await;
+        let outcome = match addresses {
+            Ok(addresses) => self.race(addresses, proxy, request).await,
+            Err(error) => Err(error),
+        };
+        // The endpoint of the error is the server; these stages never came so far.
+        match (outcome, proxy) {
+            (Err(error), Some(proxy)) if matches!(error.stage(), Stage::Resolve | Stage::Connect) => {
+                let words = format!("on the way to the proxy {proxy}");
+                Err(EngineError::new(error.kind(), error.stage()).with_detail(words).with_source(error))
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// The stages after resolution, with the first address that carries them to the end.
     async fn race(
         &self,
         addresses: Vec<SocketAddr>,
+        proxy: Option<&Proxy>,
         request: &ConnectRequest,
     ) -> Result<TungsteniteConnection, EngineError> {
         let config = &*self.0;
@@ -78,7 +92,7 @@ impl TungsteniteEngine {
         loop {
             let dial = dial::dial(&mut race, config.deadlines.connect, config.socket);
             let tcp = dial.instrument(span(Stage::Connect)).await?;
-            match self.over(tcp, request).await {
+            match self.over(tcp, proxy, request).await {
                 // This address may be a dead end behind a live front: the next one may not be.
                 Err(error) if fell_silent(&error) && race.has_more() => {
                     tracing::debug!(%error, "the address fell silent, the next one is tried");
@@ -92,12 +106,17 @@ impl TungsteniteEngine {
     async fn over(
         &self,
         tcp: TcpStream,
+        proxy: Option<&Proxy>,
         request: &ConnectRequest,
     ) -> Result<TungsteniteConnection, EngineError> {
         let config = &*self.0;
         let mut handshake = Handshake::default();
         let mut io = Stream::Tcp(tcp);
         (handshake.local_addr, handshake.peer_addr) = io.addresses();
+        if let Some(proxy) = proxy {
+            let tunnel = proxy.tunnel(&mut io, request.endpoint());
+            stage(Stage::Proxy, config.deadlines.proxy, tunnel).await?;
+        }
         if request.endpoint().is_secure() {
             io = self.secure(io, request, &mut handshake).await?;
         }
@@ -224,9 +243,9 @@ mod tests {
         let engine =
             TungsteniteEngine::builder().upgrade_timeout(Duration::from_millis(300)).build().unwrap();
         let request = ConnectRequest::new("ws://several.invalid/").unwrap();
-        let connection = engine.race(addresses.to_vec(), &request).await.unwrap();
+        let connection = engine.race(addresses.to_vec(), None, &request).await.unwrap();
         assert_eq!(connection.handshake().peer_addr, Some(addresses[2]));
-        let error = engine.race(addresses[..2].to_vec(), &request).await.unwrap_err();
+        let error = engine.race(addresses[..2].to_vec(), None, &request).await.unwrap_err();
         assert_eq!((error.kind(), error.stage()), (EngineErrorKind::Timeout, Stage::Upgrade));
         drop(silent);
     }
