@@ -1,11 +1,15 @@
-//! `cargo xtask netns`: faults of a network, made on purpose in network namespaces.
+//! `cargo xtask netns`: faults of a network, made on purpose in network namespaces: what the monitor says of
+//! each, and what the whole client makes of it.
 //!
 //! Needs Linux, root and iproute2, and says so aloud where it has to skip. Nothing leaves the namespaces that
 //! it makes, and it removes them when it ends, however it ends; those of a run that was killed go with the
 //! next run.
 
+mod judge;
 mod lab;
+mod matrix;
 mod monitor;
+mod trial;
 mod watcher;
 
 use std::{
@@ -19,9 +23,10 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         println!("skipped: cargo xtask netns needs {want}");
         return ExitCode::SUCCESS;
     }
-    let outcome = build().and_then(|program| {
+    let outcome = build().and_then(|programs| {
         lab::remove_leftovers()?;
-        monitor::run(&program, args)
+        let failures = monitor::run(&programs.join("examples/watch_network"), args)?;
+        Ok(failures + matrix::run(&programs, args)?)
     });
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
@@ -58,17 +63,22 @@ fn wants() -> Option<&'static str> {
     None
 }
 
-/// Builds the program that prints what the monitor says, and tells where it is.
+/// Builds the programs that run in the namespaces, and tells in which folder they are.
 fn build() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["build", "--quiet", "--package", "everwire-netmon", "--example", "watch_network"];
-    let status =
-        Command::new(cargo).args(build).status().map_err(|error| format!("cargo does not run: {error}"))?;
-    if !status.success() {
-        return Err("the example watch_network does not build".to_owned());
+    for (package, what) in [
+        ("everwire-netmon", &["--example", "watch_network"][..]),
+        ("everwire-examples", &["--bin", "watch", "--bin", "echo_server"]),
+    ] {
+        let mut command = Command::new(&cargo);
+        command.args(["build", "--quiet", "--package", package]).args(what);
+        let status = command.status().map_err(|error| format!("cargo does not run: {error}"))?;
+        if !status.success() {
+            return Err(format!("{} of {package} does not build", what.join(" ")));
+        }
     }
     // This program stands in the profile's folder of the same target folder.
     let this = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let folder = this.parent().ok_or("this program stands in no folder")?;
-    Ok(folder.with_file_name("debug").join("examples/watch_network"))
+    Ok(folder.with_file_name("debug"))
 }

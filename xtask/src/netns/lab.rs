@@ -83,6 +83,11 @@ impl Lab {
         ip(&["netns", "exec", &self.name(name), "sh", "-c", line])
     }
 
+    /// What a line of shell prints inside a namespace.
+    pub(super) fn ask(&self, name: &str, line: &str) -> Result<String, String> {
+        output(&["netns", "exec", &self.name(name), "sh", "-c", line])
+    }
+
     /// Steps of the form `client route add ...`, or `client ! LINE OF SHELL`.
     pub(super) fn steps(&self, steps: &[&str]) -> Result<(), String> {
         for step in steps {
@@ -120,10 +125,14 @@ pub(super) fn remove_leftovers() -> Result<(), String> {
 }
 
 fn ip(arguments: &[&str]) -> Result<(), String> {
+    output(arguments).map(drop)
+}
+
+fn output(arguments: &[&str]) -> Result<String, String> {
     let output =
         Command::new("ip").args(arguments).output().map_err(|error| format!("ip does not run: {error}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(format!("ip {}: {}", arguments.join(" "), said.trim()))

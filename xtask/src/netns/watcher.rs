@@ -1,9 +1,9 @@
 //! A program inside a namespace that prints lines of JSON, and when each line came.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
@@ -14,6 +14,7 @@ use super::lab::Lab;
 /// The program. Dropping it ends the process.
 pub(super) struct Watcher {
     child: Child,
+    input: Option<ChildStdin>,
     lines: Receiver<(Instant, Line)>,
 }
 
@@ -22,13 +23,33 @@ pub(super) struct Watcher {
 pub(super) struct Line(String);
 
 impl Watcher {
-    /// Starts `program` inside a namespace.
+    /// Starts `program` inside a namespace, without any input.
     pub(super) fn start(lab: &Lab, name: &str, program: &Path, arguments: &[&str]) -> Result<Self, String> {
+        Self::spawn(lab, name, program, arguments, Stdio::null())
+    }
+
+    /// The same, with input from [`say`](Self::say).
+    pub(super) fn start_fed(
+        lab: &Lab,
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
+        Self::spawn(lab, name, program, arguments, Stdio::piped())
+    }
+
+    fn spawn(
+        lab: &Lab,
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        input: Stdio,
+    ) -> Result<Self, String> {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &lab.name(name)]).arg(program).args(arguments);
         // `ip` replaces itself with the program, so the child's id is the program's.
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{} does not run: {error}", program.display()))?;
@@ -42,7 +63,13 @@ impl Watcher {
                 }
             }
         });
-        Ok(Self { child, lines })
+        Ok(Self { input: child.stdin.take(), child, lines })
+    }
+
+    /// Gives the program a line to read; a program that is stopped reads it later.
+    pub(super) fn say(&mut self, line: &str) -> Result<(), String> {
+        let input = self.input.as_mut().ok_or("the program has no input")?;
+        writeln!(input, "{line}").map_err(|error| format!("the program does not read: {error}"))
     }
 
     /// The next line within `patience`, and when it came.

@@ -1,0 +1,188 @@
+//! One fault: a server, a client that exchanges numbered messages with it, and the fault in between.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    judge::{Bounds, Record, Verdict},
+    lab::Lab,
+    watcher::{Watcher, now},
+};
+
+/// Where the server listens.
+const ADDRESS: &str = "10.77.9.2:9000";
+
+const CLIENT: &[&str] = &[
+    "ws://10.77.9.2:9000/",
+    "--json",
+    "--ping",
+    "frame",
+    "--ping-interval",
+    "2s",
+    "--pong-timeout",
+    "1s",
+    "--seed",
+    "7",
+];
+
+/// The ping interval and the pong timeout of [`CLIENT`].
+pub(super) const PING: Duration = Duration::from_secs(3);
+
+/// A message each so often.
+const PACE: Duration = Duration::from_millis(50);
+
+/// How long the connection is used before the fault, and once it is back.
+const STEADY: Duration = Duration::from_millis(1500);
+
+/// How long the last answers may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// When the fault is repaired.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Repair {
+    /// There is nothing to repair, or nothing to wait for.
+    AtOnce,
+    /// One second after it was noticed.
+    Noticed,
+    After(Duration),
+}
+
+/// Steps are those of [`Lab::steps`], and besides `signal client|server NAME` and `start server`. `{port}`
+/// stands for the client's port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    pub(super) steps: &'static [&'static str],
+    pub(super) repair: Repair,
+    pub(super) repair_steps: &'static [&'static str],
+    /// What lacks when the steps fail.
+    pub(super) needs: Option<&'static str>,
+    pub(super) bounds: Bounds,
+}
+
+/// What came of a fault.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Judged(Verdict),
+    Skipped(&'static str),
+}
+
+struct Trial<'a> {
+    lab: &'a Lab,
+    echo_server: &'a Path,
+    client: Watcher,
+    server: Watcher,
+    port: String,
+    record: Record,
+    origin: Instant,
+}
+
+impl Fault {
+    /// `programs` is the folder where they are. An error is one of the laboratory.
+    pub(super) fn run(&self, programs: &Path) -> Result<Ended, String> {
+        let lab = Lab::new()?;
+        let echo_server = programs.join("echo_server");
+        let server = start_server(&lab, &echo_server)?;
+        let client = Watcher::start_fed(&lab, "client", &programs.join("watch"), CLIENT)?;
+        let mut trial = Trial {
+            lab: &lab,
+            echo_server: &echo_server,
+            client,
+            server,
+            port: String::new(),
+            record: Record { fault: Duration::MAX, repaired: Duration::MAX, ..Record::default() },
+            origin: now(),
+        };
+        trial.watch(Duration::from_secs(10), Record::connected)?;
+        if !trial.record.connected() {
+            return Err("the client does not connect before any fault".to_owned());
+        }
+        trial.pump(STEADY, |_| false)?;
+        trial.port = port(&lab)?;
+
+        trial.record.fault = trial.now();
+        if let Err(problem) = trial.act(self.steps) {
+            return self.needs.map(Ended::Skipped).ok_or(problem);
+        }
+        match self.repair {
+            Repair::AtOnce => {}
+            Repair::Noticed => {
+                let patience = self.bounds.noticed.unwrap_or_default() + Duration::from_secs(2);
+                trial.pump(patience, |record| record.noticed().is_some())?;
+                trial.pump(Duration::from_secs(1), |_| false)?;
+            }
+            Repair::After(time) => trial.pump(time, |_| false)?,
+        }
+        trial.act(self.repair_steps)?;
+        trial.record.repaired = trial.now();
+        trial.pump(self.bounds.back + Duration::from_secs(2), |record| record.back().is_some())?;
+        trial.pump(STEADY, |_| false)?;
+        trial.watch(LAST_WORDS, Record::settled)?;
+        Ok(Ended::Judged(trial.record.judge(&self.bounds)))
+    }
+}
+
+impl Trial<'_> {
+    fn now(&self) -> Duration {
+        now().saturating_duration_since(self.origin)
+    }
+
+    /// Sends a message at each pace and reads what the client says, for `time` or until `done`.
+    fn pump(&mut self, time: Duration, done: impl Fn(&Record) -> bool) -> Result<(), String> {
+        let end = self.now() + time;
+        while self.now() < end && !done(&self.record) {
+            // Its time is taken before it is given away, so that no answer can come earlier.
+            self.record.sent.push(self.now());
+            self.client.say(&self.record.sent.len().to_string())?;
+            self.watch(PACE, |_| false)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the client says, for `time` or until `done`.
+    fn watch(&mut self, time: Duration, done: impl Fn(&Record) -> bool) -> Result<(), String> {
+        let end = self.now() + time;
+        while !done(&self.record) {
+            let left = end.saturating_sub(self.now());
+            if left.is_zero() {
+                break;
+            }
+            if let Some((at, line)) = self.client.next(left) {
+                self.record.take(at.saturating_duration_since(self.origin), &line);
+            } else if self.now() < end {
+                return Err("the client ended by itself".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, steps: &[&str]) -> Result<(), String> {
+        for step in steps {
+            match step.split(' ').collect::<Vec<_>>()[..] {
+                ["signal", "client", signal] => self.client.signal(signal)?,
+                ["signal", "server", signal] => self.server.signal(signal)?,
+                ["start", "server"] => self.server = start_server(self.lab, self.echo_server)?,
+                ["wait", millis] => thread::sleep(Duration::from_millis(millis.parse().unwrap_or_default())),
+                _ => self.lab.steps(&[&step.replace("{port}", &self.port)])?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start_server(lab: &Lab, program: &Path) -> Result<Watcher, String> {
+    let server = Watcher::start(lab, "server", program, &[ADDRESS])?;
+    // Its first line tells that it listens.
+    server.next(Duration::from_secs(10)).ok_or("the server does not start")?;
+    Ok(server)
+}
+
+/// The port of the client's connection.
+fn port(lab: &Lab) -> Result<String, String> {
+    let listed = lab.ask("client", &format!("ss -tnH state established dst {ADDRESS}"))?;
+    let local = listed.split_whitespace().nth(2).ok_or("the client has no connection")?;
+    Ok(local.rsplit(':').next().unwrap_or_default().to_owned())
+}
