@@ -481,6 +481,23 @@ async fn invariant_8_a_hook_that_floods_is_told_when_its_lane_is_full() {
     assert_eq!(client.state().state.name(), "Connected");
 }
 
+/// §6: a message that may wait for a connection also waits when it comes while a dead one is being closed.
+#[tokio::test(start_paused = true)]
+async fn rule_6_what_is_held_during_the_close_of_a_dead_connection_goes_over_the_next_one() {
+    let engine = ScriptedEngine::default();
+    let (client, _silent) = connected(builder(), &engine).await;
+    while !matches!(client.state().state, ConnectionState::Disconnecting(_)) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let held = client.queue(Outgoing::from("held").hold(Duration::from_secs(60))).await;
+    let fast = client.queue(Outgoing::from("fast")).await;
+    assert_eq!(fast.await, SendOutcome::NotSent(NotSentReason::NotConnected));
+    let (outcome, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "b"));
+    outcome.unwrap();
+    assert_eq!(server.text().await, "held");
+    assert_eq!(held.await, SendOutcome::Flushed);
+}
+
 /// §8.6: work started in `on_connected` is cancelled with its connection.
 #[tokio::test(start_paused = true)]
 async fn rule_8_6_on_connected_work_ends_with_its_connection() {

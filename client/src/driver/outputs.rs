@@ -4,7 +4,7 @@ use everwire_engine::{Engine, Message};
 
 use super::{Driver, now};
 use crate::{
-    ConnectionState, Snapshot,
+    ConnectionState, DisconnectionSource, Snapshot,
     client::Disconnection,
     core::{Closed, Output},
     decode::EventDecoder,
@@ -30,7 +30,13 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 Output::Close { frame, flush } => {
                     self.closing = Some(frame);
                     self.ping.connection_state_changed(now(), false);
-                    self.pump.stop_intake();
+                    // A connection that ends of itself has a successor: what may wait waits for that one.
+                    if matches!(
+                        self.core.state(),
+                        ConnectionState::Disconnecting(DisconnectionSource::UserInitiated)
+                    ) {
+                        self.pump.stop_intake();
+                    }
                     if !flush {
                         self.pump.set_open(false);
                     }

@@ -127,7 +127,7 @@ pub struct TrySendError {
     /// The message.
     pub message: Message,
     /// Why it was refused: [`Full`](NotSentReason::Full), [`NotConnected`](NotSentReason::NotConnected),
-    /// [`Disconnected`](NotSentReason::Disconnected) while the client disconnects, or
+    /// [`Disconnected`](NotSentReason::Disconnected) while a disconnect of the user is under way, or
     /// [`ClientGone`](NotSentReason::ClientGone).
     pub reason: NotSentReason,
 }
