@@ -161,6 +161,10 @@ impl Record {
         if verdict.silent > 0 {
             problem(format!("{} messages lost in silence", verdict.silent));
         }
+        if verdict.not_sent > 0 {
+            // Each message may wait for longer than any fault lasts.
+            problem(format!("{} messages refused that could wait", verdict.not_sent));
+        }
         let denied = echoed.iter().filter(|n| self.outcomes.get(n).is_some_and(|said| said == "not_sent"));
         match denied.count() {
             0 => {}
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn each_violation_is_found() {
         type Spoil = fn(&mut Record);
-        let violations: [(&str, Spoil); 11] = [
+        let violations: [(&str, Spoil); 12] = [
             ("noticed after", |r| r.signs[1].0 = ms(3600)),
             ("not noticed", |r| {
                 r.fault = ms(1900);
@@ -249,6 +253,7 @@ mod tests {
             ("1 messages lost in silence", |r| drop(r.outcomes.remove(&22))),
             ("1 messages lost in silence", |r| r.echoes.retain(|(_, n)| *n != 90)),
             ("1 messages lost in silence", |r| r.echoes.retain(|(_, n)| *n != 5)),
+            ("1 messages refused", |r| drop(r.outcomes.insert(22, "not_sent".to_owned()))),
             ("not to be sent", |r| drop(r.outcomes.insert(90, "not_sent".to_owned()))),
             ("answered twice", |r| r.echoes.push((ms(9999), 100))),
             ("out of order", |r| r.echoes.swap(3, 4)),

@@ -185,7 +185,9 @@ pub(super) fn run(programs: &Path, wanted: &[String]) -> Result<usize, String> {
     let wants = |fault: &&Fault| wanted.iter().all(|part| fault.name.contains(part.as_str()));
     let mut faults = FAULTS.iter().filter(wants).peekable();
     if faults.peek().is_some() {
-        println!();
+        println!(
+            "\nFlushed is what the system took; what it took before the fault was noticed may never be answered.\n"
+        );
         println!(
             "| fault | noticed after | back after | sent | flushed | maybe sent | not sent | answered \
              | lost in silence |\n|---|---|---|---|---|---|---|---|---|"
