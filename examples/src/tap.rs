@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use everwire_engine::{ConnectRequest, Connection, Engine, EngineError, Handshake, Message};
 use futures_util::{Sink, Stream};
+use pin_project::pin_project;
 
 use crate::clock;
 
@@ -110,7 +111,9 @@ impl<E> fmt::Debug for Tap<E> {
 }
 
 /// A connection of a [`Tap`].
+#[pin_project]
 pub struct TapConnection<C> {
+    #[pin]
     connection: C,
     form: PingForm,
     tell: Tell,
@@ -127,17 +130,18 @@ impl<C: Connection> Connection for TapConnection<C> {
 impl<C: Connection> Stream for TapConnection<C> {
     type Item = Result<Message, EngineError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = Pin::new(&mut self.connection).poll_next(cx);
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.project();
+        let item = this.connection.poll_next(cx);
         if let Poll::Ready(Some(Ok(message))) = &item {
-            if self.form.is_pong(message)
-                && let Some(asked) = self.asked.take()
+            if this.form.is_pong(message)
+                && let Some(asked) = this.asked.take()
             {
-                (self.tell)(Tapped::Answered { rtt: clock::now().saturating_duration_since(asked) });
+                (this.tell)(Tapped::Answered { rtt: clock::now().saturating_duration_since(asked) });
             }
             match message {
-                Message::Ping(payload) => (self.tell)(Tapped::Ping(payload.clone())),
-                Message::Pong(payload) => (self.tell)(Tapped::Pong(payload.clone())),
+                Message::Ping(payload) => (this.tell)(Tapped::Ping(payload.clone())),
+                Message::Pong(payload) => (this.tell)(Tapped::Pong(payload.clone())),
                 _ => {}
             }
         }
@@ -148,24 +152,25 @@ impl<C: Connection> Stream for TapConnection<C> {
 impl<C: Connection> Sink<Message> for TapConnection<C> {
     type Error = EngineError;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
-        Pin::new(&mut self.connection).poll_ready(cx)
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        self.project().connection.poll_ready(cx)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), EngineError> {
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), EngineError> {
+        let this = self.project();
         // A second ping before the answer does not make the answer younger.
-        if self.asked.is_none() && self.form.is_ping(&message) {
-            self.asked = Some(clock::now());
+        if this.asked.is_none() && this.form.is_ping(&message) {
+            *this.asked = Some(clock::now());
         }
-        Pin::new(&mut self.connection).start_send(message)
+        this.connection.start_send(message)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
-        Pin::new(&mut self.connection).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        self.project().connection.poll_flush(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
-        Pin::new(&mut self.connection).poll_close(cx)
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        self.project().connection.poll_close(cx)
     }
 }
 
