@@ -14,15 +14,29 @@ use crate::{
 const LIBRARIES: [&str; 5] =
     ["everwire-engine", "everwire-client", "everwire-ping", "everwire-netmon", "everwire-recovery"];
 
-/// Does its work, and tells whether all is well.
-type Step = fn() -> bool;
+/// How a step ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Good,
+    Failed,
+    /// It said what it would have needed.
+    Skipped,
+}
+
+impl From<bool> for Outcome {
+    fn from(good: bool) -> Self {
+        if good { Self::Good } else { Self::Failed }
+    }
+}
+
+type Step = fn() -> Outcome;
 
 /// What is done, in this order. The tests are last, so that the output ends with what their runner says.
 const STEPS: [(&str, Step); 4] = [
-    ("lint", || lint::run(&[]) == ExitCode::SUCCESS),
+    ("lint", || (lint::run(&[]) == ExitCode::SUCCESS).into()),
     ("features", features),
     ("deny", deny),
-    ("test", || test::run(&[]) == ExitCode::SUCCESS),
+    ("test", || (test::run(&[]) == ExitCode::SUCCESS).into()),
 ];
 
 /// Runs every step, also after one that failed: one run tells all.
@@ -41,9 +55,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         }
         println!("== {name}");
         let start = Instant::now();
-        let good = step();
-        told.push((name, good, start.elapsed()));
-        if !good {
+        let outcome = step();
+        told.push((name, outcome, start.elapsed()));
+        if outcome == Outcome::Failed {
             failed.push(name);
         }
     }
@@ -53,29 +67,34 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     exit(failed.is_empty())
 }
 
-fn report(told: &[(&str, bool, Duration)]) -> String {
-    let step = |(name, good, time): &(&str, bool, Duration)| {
-        format!("{name} {} ({} s)", if *good { "good" } else { "FAILED" }, time.as_secs())
+fn report(told: &[(&str, Outcome, Duration)]) -> String {
+    let step = |(name, outcome, time): &(&str, Outcome, Duration)| {
+        let outcome = match outcome {
+            Outcome::Good => "good",
+            Outcome::Failed => "FAILED",
+            Outcome::Skipped => "skipped",
+        };
+        format!("{name} {outcome} ({} s)", time.as_secs())
     };
     told.iter().map(step).collect::<Vec<_>>().join(", ")
 }
 
-fn features() -> bool {
+fn features() -> Outcome {
     let mut good = true;
     for library in LIBRARIES {
         for features in ["--no-default-features", "--all-features"] {
             good &= succeeds(&mut cargo(&["check", "--quiet", "--package", library, features]));
         }
     }
-    good
+    good.into()
 }
 
-fn deny() -> bool {
+fn deny() -> Outcome {
     if !has("deny") {
         println!("skipped: needs cargo-deny (cargo install --locked cargo-deny)");
-        return true;
+        return Outcome::Skipped;
     }
-    succeeds(&mut cargo(&["deny", "--all-features", "check"]))
+    succeeds(&mut cargo(&["deny", "--all-features", "check"])).into()
 }
 
 #[cfg(test)]
@@ -83,8 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_report_tells_what_failed() {
-        let told = [("lint", true, Duration::from_secs(61)), ("deny", false, Duration::from_millis(20))];
-        assert_eq!(report(&told), "lint good (61 s), deny FAILED (0 s)");
+    fn the_report_tells_what_failed_and_what_was_skipped() {
+        let told = [
+            ("lint", Outcome::Good, Duration::from_secs(61)),
+            ("deny", Outcome::Skipped, Duration::from_millis(20)),
+            ("test", Outcome::Failed, Duration::ZERO),
+        ];
+        assert_eq!(report(&told), "lint good (61 s), deny skipped (0 s), test FAILED (0 s)");
     }
 }
