@@ -104,6 +104,25 @@ impl Room {
 }
 
 impl Shared {
+    /// Sends those who wait for room away, and gives the room that some of them were granted to others.
+    pub(super) fn refuse_waiters(
+        &mut self,
+        wakers: &mut Vec<Waker>,
+        refuse: impl Fn(bool, Option<Instant>) -> bool,
+    ) {
+        let Self { line, room, .. } = self;
+        line.refuse(
+            |waiter| refuse(waiter.fail_fast, waiter.expires_at),
+            |waiter, granted| {
+                wakers.extend(waiter.waker);
+                if granted {
+                    room.release(waiter.bytes);
+                }
+            },
+        );
+        self.grant_room(wakers);
+    }
+
     /// Why a message of this class is not even accepted.
     fn refusal(&self, class: SendClass) -> Option<NotSentReason> {
         match self.intake {

@@ -13,7 +13,7 @@ use futures_sink::Sink;
 
 use super::{
     NotSentReason, SendClass, SendLimits, SendOutcome,
-    outbox::{Entry, Gate, Intake, Outbox, Shared, Ticket},
+    outbox::{Entry, Gate, Intake, Outbox, Ticket},
 };
 
 /// How much one poll hands over before it flushes. More goes into the next poll, so that reading and timers
@@ -104,7 +104,7 @@ impl Pump {
         // Until the next poll, which must follow, a push has nobody to wake.
         shared.hungry = false;
         if gate == Gate::Closed {
-            refuse_waiters(&mut shared, &mut self.wakers, |fail_fast, _| fail_fast);
+            shared.refuse_waiters(&mut self.wakers, |fail_fast, _| fail_fast);
         }
         drop(shared);
         self.wake_all();
@@ -259,7 +259,7 @@ impl Pump {
         self.retain_taken(|ticket| expired(ticket.expires_at).then_some(NotSentReason::Expired));
         let outbox = self.outbox.clone();
         let mut shared = outbox.lock();
-        refuse_waiters(&mut shared, &mut self.wakers, |_, expires_at| expired(expires_at));
+        shared.refuse_waiters(&mut self.wakers, |_, expires_at| expired(expires_at));
         let here = self.taken.iter().map(|entry| &entry.ticket);
         let there = shared.queue.iter().map(|entry| &entry.ticket);
         let queued = here.chain(there).filter_map(|ticket| ticket.expires_at).min();
@@ -278,7 +278,7 @@ impl Pump {
         if shared.intake == Intake::Open {
             shared.intake = Intake::Stopped;
         }
-        refuse_waiters(&mut shared, &mut self.wakers, |_, _| true);
+        shared.refuse_waiters(&mut self.wakers, |_, _| true);
         drop(shared);
         self.wake_all();
     }
@@ -382,23 +382,4 @@ impl fmt::Debug for Pump {
 
 const fn not_sent(reason: NotSentReason) -> SendOutcome {
     SendOutcome::NotSent(reason)
-}
-
-/// Sends those who wait for room away, and gives the room that some of them were granted to others.
-fn refuse_waiters(
-    shared: &mut Shared,
-    wakers: &mut Vec<Waker>,
-    refuse: impl Fn(bool, Option<Instant>) -> bool,
-) {
-    let Shared { line, room, .. } = shared;
-    line.refuse(
-        |waiter| refuse(waiter.fail_fast, waiter.expires_at),
-        |waiter, granted| {
-            wakers.extend(waiter.waker);
-            if granted {
-                room.release(waiter.bytes);
-            }
-        },
-    );
-    shared.grant_room(wakers);
 }
