@@ -19,5 +19,7 @@ pub use frames::TungsteniteConnection;
 pub use handshake::Handshake;
 pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
 #[cfg(feature = "tungstenite")]
-pub use pipeline::{Proxy, TungsteniteEngine, TungsteniteEngineBuilder};
+pub use pipeline::{
+    Proxy, Resolver, ResolverFn, SystemResolver, TungsteniteEngine, TungsteniteEngineBuilder, resolver_fn,
+};
 pub use request::{ConnectRequest, Endpoint};

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     TungsteniteEngine,
     proxy::{Environment, Proxy, ProxyChoice},
+    resolve::{ErasedResolver, Resolver, SystemResolver},
 };
 use crate::{EngineError, EngineErrorKind, Stage, frames::FrameConfig};
 
@@ -30,6 +31,7 @@ pub(crate) struct SocketOptions {
 /// The checked configuration.
 pub(crate) struct Config {
     pub(crate) deadlines: Deadlines,
+    pub(crate) resolver: Box<dyn ErasedResolver>,
     pub(crate) stagger: Duration,
     pub(crate) proxy: ProxyChoice,
     pub(crate) socket: SocketOptions,
@@ -56,6 +58,7 @@ pub(crate) struct Config {
 /// ```
 pub struct TungsteniteEngineBuilder {
     deadlines: Deadlines,
+    resolver: Box<dyn ErasedResolver>,
     stagger: Duration,
     proxy: ProxyChoice,
     socket: SocketOptions,
@@ -78,6 +81,7 @@ impl Default for TungsteniteEngineBuilder {
                 upgrade: stage,
                 attempt: Duration::from_secs(15),
             },
+            resolver: Box::new(SystemResolver),
             stagger: Duration::from_millis(250),
             proxy: ProxyChoice::None,
             socket: SocketOptions {
@@ -132,6 +136,12 @@ impl TungsteniteEngineBuilder {
     /// How long an attempt may take as a whole (default 15 s).
     pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.deadlines.attempt = timeout;
+        self
+    }
+
+    /// Resolves names in this way (default: [`SystemResolver`]).
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Box::new(resolver);
         self
     }
 
@@ -254,6 +264,7 @@ impl TungsteniteEngineBuilder {
         }
         Ok(TungsteniteEngine(Arc::new(Config {
             deadlines: self.deadlines,
+            resolver: self.resolver,
             stagger: self.stagger,
             proxy: self.proxy,
             socket: self.socket,

@@ -6,6 +6,7 @@ mod dial;
 mod happy_eyeballs;
 mod head;
 mod proxy;
+mod resolve;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -22,7 +23,11 @@ use self::{
     happy_eyeballs::HappyEyeballs,
     upgrade::{Accepted, Answer},
 };
-pub use self::{config::TungsteniteEngineBuilder, proxy::Proxy};
+pub use self::{
+    config::TungsteniteEngineBuilder,
+    proxy::Proxy,
+    resolve::{Resolver, ResolverFn, SystemResolver, resolver_fn},
+};
 use crate::{
     ConnectRequest, Engine, EngineError, EngineErrorKind, Handshake, Stage, frames::TungsteniteConnection,
 };
@@ -65,7 +70,12 @@ impl TungsteniteEngine {
         let endpoint = request.endpoint();
         let proxy = config.proxy.for_endpoint(endpoint)?;
         let (host, port) = proxy.map_or_else(|| (endpoint.host(), endpoint.port()), Proxy::address);
-        let addresses = stage(Stage::Resolve, config.deadlines.resolve, resolve(host, port)).await;
+        let addresses = stage(
+            Stage::Resolve,
+            config.deadlines.resolve,
+            config.resolver.resolve_boxed(host.to_owned(), port),
+        )
+        .await;
         let outcome = match addresses {
             Ok(addresses) => self.race(addresses, proxy, request).await,
             Err(error) => Err(error),
@@ -187,17 +197,6 @@ impl fmt::Debug for TungsteniteEngine {
             .field("frames", &self.0.frames)
             .finish_non_exhaustive()
     }
-}
-
-/// The addresses of a host, in the system's order of preference.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, EngineError> {
-    let failed = || EngineError::new(EngineErrorKind::Resolve, Stage::Resolve);
-    let addresses: Vec<_> =
-        tokio::net::lookup_host((host, port)).await.map_err(|error| failed().with_source(error))?.collect();
-    if addresses.is_empty() {
-        return Err(failed().with_detail("the name has no address"));
-    }
-    Ok(addresses)
 }
 
 /// A stage within its deadline and its span.
