@@ -14,18 +14,11 @@ struct Package {
 
 const PACKAGES: &[Package] = &[
     Package {
-        name: "nginx",
-        reason: "a reverse proxy with idle limits of its own, between client and server",
-    },
-    Package { name: "haproxy", reason: "a load balancer that drains, refuses and times out" },
-    Package { name: "tinyproxy", reason: "an HTTP CONNECT proxy that is not ours" },
-    Package { name: "microsocks", reason: "a SOCKS5 proxy that is not ours" },
-    Package {
         name: "iproute2",
         reason: "`ip`: network namespaces, for faults of a network (cargo xtask netns)",
     },
-    Package { name: "python3-venv", reason: "WebSocket servers and test suites from the Python world" },
-    Package { name: "valgrind", reason: "counts instructions and allocations, where a clock is too noisy" },
+    Package { name: "python3-venv", reason: "the conformance cases of the protocol (cargo xtask autobahn)" },
+    Package { name: "python3-websockets", reason: "a server that is not ours, for the tests of `watch`" },
 ];
 
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
