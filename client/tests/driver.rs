@@ -498,6 +498,22 @@ async fn rule_6_what_is_held_during_the_close_of_a_dead_connection_goes_over_the
     assert_eq!(held.await, SendOutcome::Flushed);
 }
 
+/// §6: a disconnect of the user stops the intake also when another close is under way.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_disconnect_that_overrides_a_close_stops_the_intake() {
+    let engine = ScriptedEngine::default();
+    let (client, _silent) = connected(builder(), &engine).await;
+    while !matches!(client.state().state, ConnectionState::Disconnecting(_)) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let (_, outcome) = tokio::join!(client.disconnect(), async {
+        settle().await;
+        assert_eq!(source(&client), "UserInitiated");
+        client.send(Outgoing::from("late").hold(Duration::from_secs(60))).await
+    });
+    assert_eq!(outcome, SendOutcome::NotSent(NotSentReason::Disconnected));
+}
+
 /// §8.6: work started in `on_connected` is cancelled with its connection.
 #[tokio::test(start_paused = true)]
 async fn rule_8_6_on_connected_work_ends_with_its_connection() {

@@ -17,6 +17,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             match output {
                 Output::Changed(snapshot) => {
                     self.record(&snapshot);
+                    // A connection that ends of itself has a successor: what may wait waits for that one. Only
+                    // the user's word, also one that overrides a close under way, stops the intake.
+                    if let ConnectionState::Disconnecting(DisconnectionSource::UserInitiated) = snapshot.state
+                    {
+                        self.pump.stop_intake();
+                    }
                     self.snapshots.send_replace(snapshot.clone());
                     self.hub.push(ClientEvent::State(snapshot));
                 }
@@ -30,13 +36,6 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 Output::Close { frame, flush } => {
                     self.closing = Some(frame);
                     self.ping.connection_state_changed(now(), false);
-                    // A connection that ends of itself has a successor: what may wait waits for that one.
-                    if matches!(
-                        self.core.state(),
-                        ConnectionState::Disconnecting(DisconnectionSource::UserInitiated)
-                    ) {
-                        self.pump.stop_intake();
-                    }
                     if !flush {
                         self.pump.set_open(false);
                     }
