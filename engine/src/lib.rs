@@ -18,6 +18,8 @@ pub use error::{CertificateProblem, EngineError, EngineErrorKind, Limit, Refusal
 pub use frames::TungsteniteConnection;
 pub use handshake::Handshake;
 pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
+#[cfg(feature = "rustls")]
+pub use pipeline::Roots;
 #[cfg(feature = "tungstenite")]
 pub use pipeline::{
     Proxy, Resolver, ResolverFn, SystemResolver, TungsteniteEngine, TungsteniteEngineBuilder, resolver_fn,

@@ -64,9 +64,9 @@ pub struct TungsteniteEngineBuilder {
     socket: SocketOptions,
     frames: FrameConfig,
     #[cfg(feature = "rustls")]
-    tls: super::tls::TlsOptions,
+    pub(super) tls: super::tls_options::TlsOptions,
     /// The first thing that was wrong, told when built.
-    error: Option<EngineError>,
+    pub(super) error: Option<EngineError>,
 }
 
 impl Default for TungsteniteEngineBuilder {
@@ -96,7 +96,7 @@ impl Default for TungsteniteEngineBuilder {
                 max_message: 64 << 20,
             },
             #[cfg(feature = "rustls")]
-            tls: super::tls::TlsOptions::default(),
+            tls: super::tls_options::TlsOptions::default(),
             error: None,
         }
     }
@@ -272,46 +272,6 @@ impl TungsteniteEngineBuilder {
             #[cfg(feature = "rustls")]
             tls: self.tls.build()?,
         })))
-    }
-}
-
-#[cfg(feature = "rustls")]
-impl TungsteniteEngineBuilder {
-    /// Trusts the certificates of this PEM text, too, beside those of the system. Several calls add up.
-    pub fn add_root_certificate_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
-        match super::tls::certificates(pem.as_ref()) {
-            Ok(certificates) => self.tls.added.extend(certificates),
-            Err(error) => self.error = self.error.or(Some(error)),
-        }
-        self
-    }
-
-    /// Trusts only the certificates that were added, and not those of the system.
-    pub const fn only_added_root_certificates(mut self) -> Self {
-        self.tls.only_added = true;
-        self
-    }
-
-    /// Presents this certificate (with its chain) and key, both PEM, to servers that ask for one.
-    pub fn client_certificate_pem(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
-        let certificates = super::tls::certificates(chain.as_ref());
-        match certificates.and_then(|chain| Ok((chain, super::tls::private_key(key.as_ref())?))) {
-            Ok(client) => self.tls.client = Some(client),
-            Err(error) => self.error = self.error.or(Some(error)),
-        }
-        self
-    }
-
-    /// Refuses servers that speak TLS 1.2 at most (default: 1.2 is accepted).
-    pub const fn require_tls_1_3(mut self) -> Self {
-        self.tls.at_least_1_3 = true;
-        self
-    }
-
-    /// Uses this configuration of rustls as it is; everything else that was said about TLS is then ignored.
-    pub fn rustls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
-        self.tls.config = Some(config);
-        self
     }
 }
 

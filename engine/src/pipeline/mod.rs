@@ -2,14 +2,20 @@
 
 mod body;
 mod config;
+#[cfg(feature = "dangerous")]
+mod dangerous;
 mod dial;
 mod happy_eyeballs;
 mod head;
+#[cfg(feature = "rustls")]
+mod pins;
 mod proxy;
 mod resolve;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
+#[cfg(feature = "rustls")]
+mod tls_options;
 mod upgrade;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -18,6 +24,8 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::Instrument;
 
 pub(crate) use self::stream::Stream;
+#[cfg(feature = "rustls")]
+pub use self::tls_options::Roots;
 use self::{
     config::Config,
     happy_eyeballs::HappyEyeballs,

@@ -4,23 +4,18 @@ use std::{io, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::stream::Stream;
+use super::{
+    pins::{PinMismatch, PinnedVerifier},
+    stream::Stream,
+    tls_options::{Roots, TlsOptions},
+};
 use crate::{CertificateProblem, EngineError, EngineErrorKind, Stage};
-
-/// What the builder was told about TLS.
-#[derive(Default)]
-pub(crate) struct TlsOptions {
-    pub(crate) added: Vec<CertificateDer<'static>>,
-    pub(crate) only_added: bool,
-    pub(crate) client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    pub(crate) at_least_1_3: bool,
-    pub(crate) config: Option<Arc<ClientConfig>>,
-}
 
 /// All certificates of a PEM text.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, EngineError> {
@@ -48,44 +43,31 @@ impl TlsOptions {
     /// fault (no system roots), which matters only to those who ask for TLS.
     pub(crate) fn build(self) -> Result<Result<Arc<ClientConfig>, EngineError>, EngineError> {
         if let Some(config) = self.config {
+            if !self.pins.is_empty() {
+                return Err(invalid(
+                    "pins cannot be checked with a rustls_config of your own: put them there",
+                ));
+            }
             return Ok(Ok(config));
         }
         let Some(provider) = provider() else {
             return Ok(Err(invalid("TLS has no provider: enable rustls-ring or rustls-aws-lc-rs")));
         };
         let provider = Arc::new(provider);
-        let mut added = RootCertStore::empty();
-        for certificate in &self.added {
-            added
-                .add(certificate.clone())
-                .map_err(|error| invalid("a certificate to trust is malformed").with_source(error))?;
-        }
         let versions: &[_] =
             if self.at_least_1_3 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
             .map_err(|error| invalid("the provider lacks that version of TLS").with_source(error))?;
-        let builder = if self.only_added {
-            if added.is_empty() {
-                return Err(invalid("no certificate is trusted: add one, or trust the system's"));
-            }
-            builder.with_root_certificates(added)
-        } else {
-            #[cfg(feature = "platform-verifier")]
-            match platform_verifier(self.added, provider) {
-                Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
-                Err(error) => return Ok(Err(error)),
-            }
-            #[cfg(not(feature = "platform-verifier"))]
-            {
-                if added.is_empty() {
-                    return Ok(Err(invalid(
-                        "no certificate is trusted: enable platform-verifier, or add a certificate",
-                    )));
-                }
-                builder.with_root_certificates(added)
-            }
+        let mut verifier = match self.verifier(&provider)? {
+            Ok(verifier) => verifier,
+            Err(error) => return Ok(Err(error)),
         };
+        if !self.pins.is_empty() {
+            let pinned = PinnedVerifier::new(verifier, self.pins, provider);
+            verifier = Arc::new(pinned.ok_or_else(|| invalid("the provider has no SHA-256 for the pins"))?);
+        }
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match self.client {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder
@@ -95,13 +77,85 @@ impl TlsOptions {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Ok(Arc::new(config)))
     }
+
+    /// Who says which certificate is good; the results are those of [`build`](Self::build).
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Result<Arc<dyn ServerCertVerifier>, EngineError>, EngineError> {
+        #[cfg(feature = "dangerous")]
+        if self.accept_any {
+            tracing::warn!(
+                "every certificate of every server is accepted: nothing is secret from an attacker"
+            );
+            return Ok(Ok(Arc::new(super::dangerous::AcceptAny::new(provider))));
+        }
+        let mut roots = RootCertStore::empty();
+        for certificate in &self.added {
+            roots
+                .add(certificate.clone())
+                .map_err(|error| invalid("a certificate to trust is malformed").with_source(error))?;
+        }
+        match self.roots.unwrap_or(DEFAULT_ROOTS) {
+            #[cfg(feature = "platform-verifier")]
+            Roots::Platform => {
+                return Ok(platform_verifier(self.added.clone(), Arc::clone(provider)));
+            }
+            #[cfg(feature = "native-roots")]
+            Roots::Native => {
+                let found = rustls_native_certs::load_native_certs();
+                // What a system keeps is not always well-formed; the rest of it is trusted all the same.
+                let (usable, _) = roots.add_parsable_certificates(found.certs);
+                if usable == 0 && self.added.is_empty() {
+                    let error = invalid("the system's certificates cannot be read; add a certificate");
+                    let cause = found.errors.into_iter().next();
+                    return Ok(Err(match cause {
+                        Some(cause) => error.with_source(cause),
+                        None => error,
+                    }));
+                }
+            }
+            #[cfg(feature = "webpki-roots")]
+            Roots::Webpki => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Roots::Added if roots.is_empty() => {
+                let error = invalid("no certificate is trusted: add one, or choose other roots");
+                // Said by the user it is a mistake; else it matters only to those who ask for TLS.
+                return if self.roots.is_some() { Err(error) } else { Ok(Err(error)) };
+            }
+            Roots::Added => {}
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let verifier =
+            verifier.build().map_err(|error| invalid("no certificate is trusted").with_source(error))?;
+        Ok(Ok(verifier))
+    }
 }
+
+/// The first that there is.
+const DEFAULT_ROOTS: Roots = {
+    #[cfg(feature = "platform-verifier")]
+    {
+        Roots::Platform
+    }
+    #[cfg(all(feature = "native-roots", not(feature = "platform-verifier")))]
+    {
+        Roots::Native
+    }
+    #[cfg(all(feature = "webpki-roots", not(any(feature = "native-roots", feature = "platform-verifier"))))]
+    {
+        Roots::Webpki
+    }
+    #[cfg(not(any(feature = "webpki-roots", feature = "native-roots", feature = "platform-verifier")))]
+    {
+        Roots::Added
+    }
+};
 
 #[cfg(feature = "platform-verifier")]
 fn platform_verifier(
     added: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<rustls_platform_verifier::Verifier>, EngineError> {
+) -> Result<Arc<dyn ServerCertVerifier>, EngineError> {
     #[cfg(not(target_os = "android"))]
     let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(added, provider);
     #[cfg(target_os = "android")]
@@ -109,9 +163,12 @@ fn platform_verifier(
         let _ = added;
         rustls_platform_verifier::Verifier::new(provider)
     };
-    verifier.map(Arc::new).map_err(|error| {
-        invalid("the system's certificates cannot be used; add a certificate").with_source(error)
-    })
+    match verifier {
+        Ok(verifier) => Ok(Arc::new(verifier)),
+        Err(error) => {
+            Err(invalid("the system's certificates cannot be used; add a certificate").with_source(error))
+        }
+    }
 }
 
 /// Explicit, and never the default of the process: whatever another library installs there, or fails to,
@@ -147,6 +204,12 @@ fn map_error(error: io::Error) -> EngineError {
     use rustls::Error as E;
 
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<E>());
+    if let Some(E::InvalidCertificate(CertificateError::Other(other))) = cause
+        && let Some(mismatch) = other.0.downcast_ref::<PinMismatch>()
+    {
+        let kind = EngineErrorKind::Certificate(CertificateProblem::PinMismatch);
+        return EngineError::new(kind, Stage::Tls).with_detail(mismatch.to_string());
+    }
     let (kind, words) = match cause {
         // The authority of a test environment that was made anew looks like this.
         Some(E::InvalidCertificate(problem @ CertificateError::BadSignature)) => (
@@ -185,6 +248,6 @@ fn certificate_problem(error: &CertificateError) -> CertificateProblem {
     }
 }
 
-fn invalid(detail: &str) -> EngineError {
+pub(super) fn invalid(detail: &str) -> EngineError {
     EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Tls).with_detail(detail)
 }
