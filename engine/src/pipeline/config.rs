@@ -1,6 +1,6 @@
 //! What can be set on the tungstenite engine.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     TungsteniteEngine,
@@ -23,6 +23,7 @@ pub(crate) struct Deadlines {
 /// What is set on every socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOptions {
+    pub(crate) bind: Option<IpAddr>,
     pub(crate) nodelay: bool,
     pub(crate) user_timeout: Option<Duration>,
     pub(crate) keepalive: Option<Duration>,
@@ -85,6 +86,7 @@ impl Default for TungsteniteEngineBuilder {
             stagger: Duration::from_millis(250),
             proxy: ProxyChoice::None,
             socket: SocketOptions {
+                bind: None,
                 nodelay: true,
                 user_timeout: Some(Duration::from_secs(20)),
                 keepalive: Some(Duration::from_secs(60)),
@@ -171,6 +173,13 @@ impl TungsteniteEngineBuilder {
     /// [`EngineErrorKind::InvalidConfiguration`] and the name of the variable.
     pub fn proxy_from_environment(mut self) -> Self {
         self.proxy = ProxyChoice::Environment(Environment::read(|name| std::env::var(name).ok()));
+        self
+    }
+
+    /// Connects from this address of ours, which chooses the interface on most systems (default: the system
+    /// chooses). Addresses of the other family then fail at once, and the next one is tried.
+    pub const fn bind_address(mut self, address: IpAddr) -> Self {
+        self.socket.bind = Some(address);
         self
     }
 

@@ -79,6 +79,13 @@ pub(crate) async fn dial(
 
 async fn connect(address: SocketAddr, patience: Duration, options: SocketOptions) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(ours) = options.bind {
+        if ours.is_ipv4() != address.is_ipv4() {
+            let words = format!("{ours}, to connect from, is of the other family");
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, words));
+        }
+        socket.bind(SocketAddr::new(ours, 0))?;
+    }
     let stream = timeout(patience, socket.connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(options.nodelay)?;
     let socket = socket2::SockRef::from(&stream);

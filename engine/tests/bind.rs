@@ -1,0 +1,31 @@
+//! The address that the tungstenite engine connects from.
+
+mod common;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use common::{echo, serve};
+use everwire_engine::{ConnectRequest, Connection, Engine, EngineErrorKind, TungsteniteEngine};
+
+/// Linux has all of 127.0.0.0/8 on the loopback interface; other systems have one address of it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_comes_from_the_address_it_is_bound_to() {
+    let server = serve(echo).await;
+    let ours: IpAddr = [127, 0, 0, 2].into();
+    let engine = TungsteniteEngine::builder().bind_address(ours).build().unwrap();
+    let request = ConnectRequest::new(&format!("ws://{server}/")).unwrap();
+    let connection = engine.connect(request).await.unwrap();
+    assert_eq!(connection.handshake().local_addr.unwrap().ip(), ours);
+}
+
+#[tokio::test]
+async fn an_address_of_the_other_family_is_refused_in_words() {
+    let server = serve(echo).await;
+    let ours = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let engine = TungsteniteEngine::builder().bind_address(ours).build().unwrap();
+    let request = ConnectRequest::new(&format!("ws://{server}/")).unwrap();
+    let error = engine.connect(request).await.unwrap_err();
+    assert_eq!(error.kind(), EngineErrorKind::Connect);
+    assert!(error.to_string().contains("other family"), "{error}");
+}
