@@ -255,3 +255,21 @@ async fn signals_end_gracefully() {
     let record = server.until(|record| record.open() == 0 && record.connections.len() == 2).await;
     assert!(record.connections.iter().all(|c| matches!(c.ending, Ending::Client { code: 1000, .. })));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_reader_that_goes_away_is_a_graceful_end() {
+    let server = server();
+    for options in [&["--json", "--no-stdin"][..], &["--no-stdin"]] {
+        let mut watch = Watch::start(&server.plain_url("/echo"), options);
+        let open = server.until(|record| record.open() == 1).await.connections.len();
+        drop(watch.lines);
+        // What cannot be printed is how the program notices.
+        server.say("is anybody there?");
+        let status = tokio::time::timeout(PATIENCE, watch.child.wait()).await.expect("the program ends");
+        assert_eq!(status.unwrap().code(), Some(0), "{options:?}");
+        let record = server.until(|record| record.open() == 0).await;
+        let ending = &record.connections[open - 1].ending;
+        assert!(matches!(ending, Ending::Client { code: 1000, .. }), "{ending:?}");
+    }
+}

@@ -34,25 +34,26 @@ impl Output {
         self.paint
     }
 
-    /// Prints a line for people.
-    pub fn line(&self, line: impl fmt::Display) {
-        write_out(format!("{line}\n").as_bytes());
+    /// Prints a line for people. False when nobody reads any more.
+    pub fn line(&self, line: impl fmt::Display) -> bool {
+        write_out(format!("{line}\n").as_bytes())
     }
 
-    /// Prints an object on a line of its own.
+    /// Prints an object on a line of its own. False when nobody reads any more.
     ///
     /// # Panics
     /// When the object's own serialization fails, which derived ones never do.
-    pub fn object(&self, object: &impl Serialize) {
+    pub fn object(&self, object: &impl Serialize) -> bool {
         let mut line = serde_json::to_vec(object).expect("what the programs print always serializes");
         line.push(b'\n');
-        write_out(&line);
+        write_out(&line)
     }
 }
 
-fn write_out(line: &[u8]) {
+fn write_out(line: &[u8]) -> bool {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(line).and_then(|()| stdout.flush());
+    let written = stdout.write_all(line).and_then(|()| stdout.flush());
+    !written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Colours, where they are wanted.

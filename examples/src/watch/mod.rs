@@ -7,7 +7,7 @@ mod line;
 mod options;
 mod session;
 
-use std::{ffi::OsString, io::Write as _, process::ExitCode};
+use std::{cell::Cell, ffi::OsString, io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -75,6 +75,8 @@ fn log_to_stderr() {
 struct Printer {
     output: Output,
     started: std::time::Instant,
+    /// Nobody reads what is printed any more.
+    closed: Cell<bool>,
 }
 
 #[derive(Serialize)]
@@ -86,25 +88,37 @@ struct Timed<'a> {
 
 impl Printer {
     fn new(output: Output) -> Self {
-        Self { output, started: clock::now() }
+        Self { output, started: clock::now(), closed: Cell::new(false) }
     }
 
     fn print(&self, line: &Line) {
         let elapsed = clock::now().saturating_duration_since(self.started);
-        if self.output.is_json() {
+        let written = if self.output.is_json() {
             let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-            self.output.object(&Timed { ms, line });
+            self.output.object(&Timed { ms, line })
         } else {
             let paint = self.output.paint();
             let time = paint.dim(format!("{:>12}", show_duration(elapsed)));
-            self.output.line(format!("{time}  {}", line.show(paint)));
-        }
+            self.output.line(format!("{time}  {}", line.show(paint)))
+        };
+        self.note(written);
     }
 
     /// A line for people only.
     fn remark(&self, text: &str) {
         if !self.output.is_json() {
-            self.output.line(self.output.paint().dim(text));
+            self.note(self.output.line(self.output.paint().dim(text)));
+        }
+    }
+
+    /// Whether the reader has gone away (`watch ... | head`).
+    fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    fn note(&self, written: bool) {
+        if !written {
+            self.closed.set(true);
         }
     }
 }

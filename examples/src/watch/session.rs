@@ -100,7 +100,12 @@ pub(super) async fn run(checked: Checked, printer: &Printer) -> Result<End, Refu
             }
             () = &mut ending => break End::Graceful,
         }
-        if let Some(why) = show.end.take() {
+        // Without a reader there is nothing left to do, so this is a graceful end like any other.
+        if printer.is_closed() && !is_ending {
+            is_ending = true;
+            ending = end_gracefully(&client);
+        }
+        if let Some(why) = show.end.take().filter(|_| !printer.is_closed()) {
             break End::GaveUp(why);
         }
         // Without any line to send, the end of the input waits for the outcome of the first attempt, so that
