@@ -9,6 +9,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::boundary::Boundary;
 use crate::pipeline::Stream;
 
 /// A polled transport behind `Read` and `Write`: what is pending there is `WouldBlock` here.
@@ -21,11 +22,30 @@ pub(super) struct NonBlocking {
     waker: Waker,
     /// What the server sent behind its answer to the upgrade. Served first; empty nearly always.
     prefix: Bytes,
+    /// Where in the peer's messages the bytes stand that were read.
+    boundary: Boundary,
+    backlog: Backlog,
+}
+
+/// Whether the transport takes what we write.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Backlog {
+    None,
+    /// The last write did not fit.
+    Blocked,
+    /// It did fit, after one that did not.
+    CaughtUp,
 }
 
 impl NonBlocking {
     pub(super) fn new(io: Stream, prefix: Bytes) -> Self {
-        Self { io, waker: Waker::noop().clone(), prefix }
+        Self {
+            io,
+            waker: Waker::noop().clone(),
+            prefix,
+            boundary: Boundary::default(),
+            backlog: Backlog::None,
+        }
     }
 
     /// Whoever polls is whom the transport wakes.
@@ -34,6 +54,27 @@ impl NonBlocking {
         if !self.waker.will_wake(cx.waker()) {
             self.waker.clone_from(cx.waker());
         }
+    }
+
+    /// Whether everything that was read are whole messages.
+    pub(super) const fn is_between_messages(&self) -> bool {
+        self.boundary.is_between_messages()
+    }
+
+    /// Whether the last write did not fit into the transport.
+    #[inline]
+    pub(super) fn is_blocked(&self) -> bool {
+        self.backlog == Backlog::Blocked
+    }
+
+    /// Whether writes fit again that did not before; true once each time.
+    #[inline]
+    pub(super) fn take_caught_up(&mut self) -> bool {
+        let caught_up = self.backlog == Backlog::CaughtUp;
+        if caught_up {
+            self.backlog = Backlog::None;
+        }
+        caught_up
     }
 
     /// Ends the writing half: close-notify on TLS, FIN on TCP.
@@ -47,11 +88,15 @@ impl Read for NonBlocking {
         if self.prefix.has_remaining() {
             let len = self.prefix.len().min(into.len());
             self.prefix.copy_to_slice(&mut into[..len]);
+            self.boundary.follow(&into[..len]);
             return Ok(len);
         }
         let mut into = ReadBuf::new(into);
         match Pin::new(&mut self.io).poll_read(&mut Context::from_waker(&self.waker), &mut into) {
-            Poll::Ready(outcome) => outcome.map(|()| into.filled().len()),
+            Poll::Ready(outcome) => outcome.map(|()| {
+                self.boundary.follow(into.filled());
+                into.filled().len()
+            }),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -59,7 +104,13 @@ impl Read for NonBlocking {
 
 impl Write for NonBlocking {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut self.io).poll_write(&mut Context::from_waker(&self.waker), from))
+        let poll = Pin::new(&mut self.io).poll_write(&mut Context::from_waker(&self.waker), from);
+        self.backlog = match (&poll, self.backlog) {
+            (Poll::Pending, _) => Backlog::Blocked,
+            (Poll::Ready(_), Backlog::None) => Backlog::None,
+            (Poll::Ready(_), _) => Backlog::CaughtUp,
+        };
+        or_would_block(poll)
     }
 
     fn flush(&mut self) -> io::Result<()> {

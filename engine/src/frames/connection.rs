@@ -17,7 +17,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{
     self,
     error::{CapacityError, Error as WsError, ProtocolError},
-    protocol::{CloseFrame as WsCloseFrame, Role, WebSocket, WebSocketConfig},
+    protocol::{CloseFrame as WsCloseFrame, Role, WebSocketConfig, WebSocketContext},
 };
 
 use super::adapter::NonBlocking;
@@ -33,6 +33,13 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL: usize = 125;
 
+/// So much more than the write buffer may be held for answers to pings while the transport takes nothing. Of the
+/// pings beyond, the latest is answered (RFC 6455 §5.5.3 allows it).
+const ANSWERS: usize = 16 << 10;
+
+/// A message of more than this makes the buffers grow past what an idle connection should hold.
+const BURST: usize = 32 << 10;
+
 /// Sizes, as the builder of the engine has checked them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameConfig {
@@ -47,6 +54,7 @@ impl FrameConfig {
         WebSocketConfig::default()
             .read_buffer_size(self.read_buffer)
             .write_buffer_size(self.write_buffer)
+            .max_write_buffer_size(self.write_buffer.saturating_add(ANSWERS))
             .max_frame_size(Some(self.max_frame))
             .max_message_size(Some(self.max_message))
     }
@@ -60,6 +68,9 @@ impl FrameConfig {
 ///
 /// - A read costs no allocation as long as earlier messages are not kept; a loop over messages that are
 ///   already here yields to tokio's scheduler when its budget is used up.
+/// - What a large message made the buffers grow by is given back as soon as nothing is under way.
+/// - Pings are answered in the order they come; of those that come while the server reads nothing, only as many
+///   as a bounded buffer holds, and the latest.
 /// - A violation of the protocol by the peer is told to the peer by a close frame (1002, 1007 or 1009),
 ///   yielded as an error, and is the end.
 /// - After a close frame went both ways the connection waits for the server to end the transport, for at
@@ -68,12 +79,17 @@ impl FrameConfig {
 ///   ([`EngineErrorKind::InvalidRequest`]) and a ping or pong of more than 125 bytes
 ///   ([`EngineErrorKind::TooLarge`]); the connection stays open.
 pub struct TungsteniteConnection {
-    socket: WebSocket<NonBlocking>,
+    io: NonBlocking,
+    /// Apart from the transport, so that it can be made anew.
+    socket: WebSocketContext,
+    role: Role,
     handshake: Handshake,
     config: FrameConfig,
     phase: Phase,
     /// The last write did not fit into the transport: flush before taking more.
     blocked: bool,
+    /// A large message went through since the buffers were made.
+    burst: bool,
 }
 
 enum Phase {
@@ -98,9 +114,46 @@ impl TungsteniteConnection {
     fn with_role(role: Role, io: Stream, prefix: Bytes, handshake: Handshake, config: FrameConfig) -> Self {
         // Never `from_partially_read`: a codec that is built on those bytes remembers their capacity as
         // its own, and reads in small pieces for the rest of its life.
-        let socket =
-            WebSocket::from_raw_socket(NonBlocking::new(io, prefix), role, Some(config.tungstenite()));
-        Self { socket, handshake, config, phase: Phase::Open, blocked: false }
+        let socket = WebSocketContext::new(role, Some(config.tungstenite()));
+        let io = NonBlocking::new(io, prefix);
+        Self { io, socket, role, handshake, config, phase: Phase::Open, blocked: false, burst: false }
+    }
+
+    /// Reads the next message, and writes the answers that are due.
+    fn read(&mut self) -> Result<tungstenite::Message, WsError> {
+        if self.io.is_blocked() {
+            // tungstenite knows of answers it still holds only if it was itself that tried to write them. Should
+            // it fail, the read tells the better story.
+            let _ = self.flush();
+        }
+        loop {
+            match self.socket.read(&mut self.io) {
+                // The answer to the latest ping may have found no room, and there is room now.
+                Err(error) if would_block(&error) && self.io.take_caught_up() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), WsError> {
+        loop {
+            self.socket.flush(&mut self.io)?;
+            // As in `read`.
+            if !self.io.take_caught_up() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the buffers anew after a burst, for they keep the size of the largest message otherwise. To be
+    /// called when a read found nothing more: between messages nothing is held of what was read then, and after
+    /// a flush nothing of what is to be written, so the state that is lost is none.
+    #[cold]
+    fn give_back(&mut self) {
+        if self.io.is_between_messages() && self.socket.can_write() && self.flush().is_ok() {
+            self.socket = WebSocketContext::new(self.role, Some(self.config.tungstenite()));
+            self.burst = false;
+        }
     }
 
     /// Reads and writes until the server ends the transport, or for [`LINGER`].
@@ -108,11 +161,11 @@ impl TungsteniteConnection {
         let Phase::Ending(linger) = &mut self.phase else { return Poll::Ready(()) };
         let late = linger.as_mut().poll(cx).is_ready();
         // Flushes our own close frame, if it is still held, and discards what may follow the peer's.
-        if matches!(self.socket.read(), Err(error) if would_block(&error)) && !late {
+        if matches!(self.read(), Err(error) if would_block(&error)) && !late {
             return Poll::Pending;
         }
         // For the peer's sake only, so a transport that cannot do it now need not.
-        let _ = self.socket.get_mut().poll_shutdown(cx);
+        let _ = self.io.poll_shutdown(cx);
         self.phase = Phase::Done;
         Poll::Ready(())
     }
@@ -126,7 +179,8 @@ impl TungsteniteConnection {
             _ => Some(CloseCode::PROTOCOL),
         };
         if let Some(code) = code {
-            let _ = self.socket.close(Some(WsCloseFrame { code: code.get().into(), reason: "".into() }));
+            let frame = WsCloseFrame { code: code.get().into(), reason: "".into() };
+            let _ = self.socket.close(&mut self.io, Some(frame));
         }
         self.phase = Phase::Done;
         map_error(error, self.config)
@@ -151,7 +205,7 @@ impl MessageStream for TungsteniteConnection {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        this.socket.get_mut().register(cx);
+        this.io.register(cx);
         match this.phase {
             Phase::Open => {}
             Phase::Ending(_) => return this.poll_end(cx).map(|()| None),
@@ -159,9 +213,14 @@ impl MessageStream for TungsteniteConnection {
         }
         // Messages that are already in the buffer touch no socket, and would so never yield.
         let budget = ready!(coop::poll_proceed(cx));
-        let message = match this.socket.read() {
+        let message = match this.read() {
             Ok(message) => message,
-            Err(error) if would_block(&error) => return Poll::Pending,
+            Err(error) if would_block(&error) => {
+                if this.burst {
+                    this.give_back();
+                }
+                return Poll::Pending;
+            }
             Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => {
                 this.phase = Phase::Done;
                 return Poll::Ready(None);
@@ -169,12 +228,13 @@ impl MessageStream for TungsteniteConnection {
             Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
         };
         budget.made_progress();
+        this.burst |= message.len() > BURST;
         let message = from_tungstenite(message);
         if matches!(message, Message::Close(_)) {
             this.phase = Phase::Ending(Box::pin(sleep(LINGER)));
             // The answer goes out now if the transport takes it: who drops the connection after this
             // message has answered all the same.
-            let _ = this.socket.flush();
+            let _ = this.flush();
         }
         Poll::Ready(Some(Ok(message)))
     }
@@ -195,7 +255,13 @@ impl Sink<Message> for TungsteniteConnection {
         self.open_for_sending()?;
         let message = into_tungstenite(message)?;
         let this = self.get_mut();
-        match this.socket.write(message) {
+        this.burst |= message.len() > BURST;
+        // The bound is for answers. What we send ourselves is bounded by `poll_ready`.
+        this.socket.set_config(|config| config.max_write_buffer_size = usize::MAX);
+        let outcome = this.socket.write(&mut this.io, message);
+        let bound = this.config.tungstenite().max_write_buffer_size;
+        this.socket.set_config(|config| config.max_write_buffer_size = bound);
+        match outcome {
             Ok(()) => Ok(()),
             // It is in the write buffer all the same; the buffer is to be emptied before the next one.
             Err(error) if would_block(&error) => {
@@ -208,11 +274,11 @@ impl Sink<Message> for TungsteniteConnection {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
         let this = self.get_mut();
-        this.socket.get_mut().register(cx);
+        this.io.register(cx);
         if matches!(this.phase, Phase::Done) {
             return Poll::Ready(Ok(()));
         }
-        match this.socket.flush() {
+        match this.flush() {
             Ok(()) | Err(WsError::ConnectionClosed) => {
                 this.blocked = false;
                 Poll::Ready(Ok(()))

@@ -113,16 +113,20 @@ async fn read_body(io: &mut (impl AsyncRead + Unpin), head: &Head, rest: BytesMu
     let mut body = BodyReader::new(head);
     let mut done = body.handle(&rest);
     let mut bytes = [0; 1024]; // part of the future, so not larger than an answer usually is
-    while !done {
-        done = match tokio::time::timeout(BODY_PATIENCE, io.read(&mut bytes)).await {
-            Ok(Ok(len)) if len > 0 => body.handle(&bytes[..len]),
-            _ => true,
-        };
-    }
+    let reading = async {
+        while !done {
+            done = match io.read(&mut bytes).await {
+                Ok(len) if len > 0 => body.handle(&bytes[..len]),
+                _ => true,
+            };
+        }
+    };
+    let _ = tokio::time::timeout(BODY_PATIENCE, reading).await;
     body.into_body()
 }
 
-/// How long the next piece of a refusal's body may take; it is a help for people, and no reason to wait.
+/// How long a refusal's body may take, however steadily it drips; it is a help for people, and no reason to wait
+/// until the deadline takes the status from us.
 const BODY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn invalid(detail: impl Into<String>) -> EngineError {

@@ -1,0 +1,274 @@
+//! What a connection holds and what a message costs, counted by the allocator. One test, for the counters are those
+//! of the whole process.
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+use std::{
+    alloc::System,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+};
+
+use everwire_engine::{ConnectRequest, Engine, Message, TungsteniteConnection, TungsteniteEngine};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::net::TcpSocket;
+use tokio_tungstenite::tungstenite::{self, handshake::derive_accept_key};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// So much is held now that was not when the region began.
+fn held(region: &Region<'_, System>) -> isize {
+    let change = region.change();
+    change.bytes_allocated.cast_signed() - change.bytes_deallocated.cast_signed()
+}
+
+fn allocations(region: &Region<'_, System>) -> usize {
+    let change = region.change();
+    change.allocations + change.reallocations
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = payload.len();
+    let mut bytes = vec![first];
+    match len {
+        0..126 => bytes.push(len as u8),
+        126..65_536 => bytes.extend([&[126], &(len as u16).to_be_bytes()[..]].concat()),
+        _ => bytes.extend([&[127], &(len as u64).to_be_bytes()[..]].concat()),
+    }
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A server on a thread of its own, which allocates nothing while the test counts: all that it sends is made before.
+struct Server {
+    tcp: TcpStream,
+}
+
+impl Server {
+    /// Connects an engine of the default configuration to it.
+    async fn connected() -> (Self, TungsteniteConnection) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let request = ConnectRequest::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+        let server = thread::spawn(move || {
+            let tcp = listener.accept().unwrap().0;
+            tcp.set_nodelay(true).unwrap();
+            tungstenite::accept(tcp.try_clone().unwrap()).unwrap();
+            Self { tcp }
+        });
+        let connection = TungsteniteEngine::new().connect(request).await.unwrap();
+        (server.join().unwrap(), connection)
+    }
+
+    /// Writes on another thread, for the transport may take it only while the test reads.
+    fn send(&self, bytes: Vec<u8>) -> thread::JoinHandle<()> {
+        let mut tcp = self.tcp.try_clone().unwrap();
+        thread::spawn(move || tcp.write_all(&bytes).unwrap())
+    }
+
+    fn discard(&self, len: usize) -> thread::JoinHandle<()> {
+        let mut tcp = self.tcp.try_clone().unwrap();
+        let mut bytes = vec![0; len];
+        thread::spawn(move || tcp.read_exact(&mut bytes).unwrap())
+    }
+}
+
+async fn next(connection: &mut TungsteniteConnection) -> Message {
+    connection.next().await.unwrap().unwrap()
+}
+
+/// Nothing more comes: which a connection learns by a poll, as every reader polls it.
+fn settle(connection: &mut TungsteniteConnection) {
+    assert!(connection.next().now_or_never().is_none());
+}
+
+const MIB: usize = 1 << 20;
+const LIMIT: isize = 64 << 10;
+
+async fn a_burst_is_given_back() {
+    let region = Region::new(ALLOCATOR);
+    let (server, mut connection) = Server::connected().await;
+    let whole = || frame(0x82, &vec![7; MIB]);
+    let fragments = || [frame(0x02, &vec![7; MIB]), frame(0x89, b""), frame(0x80, &vec![7; MIB])].concat();
+    let cases: [(_, &dyn Fn() -> Vec<u8>, _); 2] =
+        [("a frame", &whole, MIB), ("fragments", &fragments, 2 * MIB)];
+    for (what, bytes, len) in cases {
+        let sending = server.send(bytes());
+        loop {
+            match next(&mut connection).await {
+                Message::Ping(_) => {}
+                message => {
+                    assert_eq!(message.len(), len);
+                    break;
+                }
+            }
+        }
+        sending.join().unwrap();
+        settle(&mut connection);
+        let held = held(&region);
+        assert!(held < LIMIT, "{what}: {held} bytes are held after {len} were received");
+    }
+
+    let message = Message::binary(vec![7; MIB]);
+    let reading = server.discard(MIB + 14 + 6); // with the answer to the ping
+    connection.send(message).await.unwrap();
+    reading.join().unwrap();
+    settle(&mut connection);
+    let held = held(&region);
+    assert!(held < LIMIT, "{held} bytes are held after {MIB} were sent");
+    drop(server);
+}
+
+/// What is under way when the buffers could be given back is not lost: neither the half of a frame, nor the first of
+/// two fragments, nor what was sent and not flushed.
+async fn nothing_is_lost_with_the_buffers() {
+    let (server, mut connection) = Server::connected().await;
+    let burst = frame(0x82, &vec![7; MIB]);
+    let after = [frame(0x01, b"Gr"), frame(0x89, b"?"), frame(0x80, "üezi".as_bytes())].concat();
+    for at in 0..=after.len() {
+        server.send([&burst, &after[..at]].concat()).join_with(&mut connection, MIB).await;
+        connection.feed(Message::from("fed")).await.unwrap();
+        let mut rest = Vec::new();
+        while let Some(message) = connection.next().now_or_never() {
+            rest.push(message.unwrap().unwrap());
+        }
+        server.send(after[at..].to_vec()).join().unwrap();
+        while rest.len() < 2 {
+            rest.push(next(&mut connection).await);
+        }
+        assert_eq!(rest, [Message::Ping("?".into()), Message::from("Grüezi")], "cut at {at}");
+        settle(&mut connection);
+        connection.flush().await.unwrap();
+        let mut told = [0; 9 + 7];
+        (&server.tcp).read_exact(&mut told).unwrap();
+        let mut opcodes = [told[0], told[if told[0] == 0x81 { 9 } else { 7 }]];
+        opcodes.sort_unstable();
+        assert_eq!(opcodes, [0x81, 0x8A], "the text and the pong arrive, once each");
+    }
+}
+
+trait JoinWith {
+    async fn join_with(self, connection: &mut TungsteniteConnection, len: usize);
+}
+
+impl JoinWith for thread::JoinHandle<()> {
+    /// Reads the burst, and waits until what follows it was written, too.
+    async fn join_with(self, connection: &mut TungsteniteConnection, len: usize) {
+        assert_eq!(next(connection).await.len(), len);
+        self.join().unwrap();
+    }
+}
+
+async fn a_message_costs_no_allocation() {
+    const COUNT: usize = 400;
+    let (server, mut connection) = Server::connected().await;
+    for payload in [&[b'x'; 64][..], &[b'x'; 1024]] {
+        for first in [0x81, 0x82] {
+            let bytes = frame(first, payload).repeat(COUNT);
+            let warm = server.send(bytes.clone());
+            for _ in 0..COUNT {
+                next(&mut connection).await;
+            }
+            warm.join().unwrap();
+            // Both rounds are the same, so what grows by use has grown.
+            let sending = server.send(bytes);
+            next(&mut connection).await;
+            sending.join().unwrap();
+            let region = Region::new(ALLOCATOR);
+            for _ in 1..COUNT {
+                assert_eq!(next(&mut connection).await.len(), payload.len());
+            }
+            assert_eq!(allocations(&region), 0, "for {COUNT} messages of {} bytes", payload.len());
+        }
+        let message = Message::binary(payload.to_vec());
+        let reading = server.discard(2 * COUNT * (payload.len() + if payload.len() < 126 { 6 } else { 8 }));
+        let mut region = Region::new(ALLOCATOR);
+        for round in 0..2 {
+            if round == 1 {
+                region.reset();
+            }
+            for _ in 0..COUNT {
+                connection.send(message.clone()).await.unwrap();
+            }
+        }
+        assert_eq!(allocations(&region), 0, "for {COUNT} messages of {} bytes sent", payload.len());
+        reading.join().unwrap();
+    }
+}
+
+/// A server that asks without end and never reads an answer costs us a bounded buffer; and when it reads at last, it
+/// finds the answer to its latest question.
+async fn a_flood_of_pings_is_bounded() {
+    const PINGS: u32 = 120_000;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap(); // ours is what should fill, and soon
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let request = ConnectRequest::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+    let (go, gone) = mpsc::channel::<()>();
+    let server = thread::spawn(move || {
+        let mut tcp = listener.accept().unwrap().0;
+        let mut question = Vec::new();
+        while !question.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            tcp.read_exact(&mut byte).unwrap();
+            question.push(byte[0]);
+        }
+        let question = String::from_utf8(question).unwrap();
+        let key = question.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let accepted = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        tcp.write_all(accepted.as_bytes()).unwrap();
+        let mut ping = frame(0x89, &[0; 125]);
+        for number in 0..PINGS {
+            ping[2..6].copy_from_slice(&number.to_be_bytes());
+            tcp.write_all(&ping).unwrap();
+        }
+        gone.recv().unwrap();
+        let mut previous = None;
+        loop {
+            let mut answer = [0; 2 + 4 + 125];
+            tcp.read_exact(&mut answer).unwrap();
+            assert_eq!(answer[..2], [0x8A, 0xFD]);
+            let number: Vec<u8> = (0..4).map(|at| answer[6 + at] ^ answer[2 + at]).collect();
+            let number = u32::from_be_bytes(number.try_into().unwrap());
+            assert!(previous < Some(number), "in the order of the questions");
+            if number + 1 == PINGS {
+                return;
+            }
+            previous = Some(number);
+        }
+    });
+    let mut connection = TungsteniteEngine::new().connect(request).await.unwrap();
+    let region = Region::new(ALLOCATOR);
+    let mut most = 0;
+    for _ in 0..PINGS {
+        assert!(matches!(next(&mut connection).await, Message::Ping(_)));
+        most = most.max(held(&region));
+    }
+    assert!(most < LIMIT, "{most} bytes are held for answers that nobody reads");
+    go.send(()).unwrap();
+    // Reading alone brings the answers out.
+    while !server.is_finished() {
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(20), connection.next()).await;
+    }
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_connection_holds_is_bounded_and_a_message_costs_no_allocation() {
+    // What is lost would be waited for.
+    let all = async {
+        a_message_costs_no_allocation().await;
+        a_burst_is_given_back().await;
+        nothing_is_lost_with_the_buffers().await;
+        a_flood_of_pings_is_bounded().await;
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("nothing is lost");
+}
