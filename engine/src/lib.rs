@@ -22,6 +22,7 @@ pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
 pub use pipeline::Roots;
 #[cfg(feature = "tungstenite")]
 pub use pipeline::{
-    Proxy, Resolver, ResolverFn, SystemResolver, TungsteniteEngine, TungsteniteEngineBuilder, resolver_fn,
+    Addressed, Connector, ConnectorFn, Proxy, Resolver, ResolverFn, SystemResolver, Transport,
+    TungsteniteEngine, TungsteniteEngineBuilder, connector_fn, resolver_fn,
 };
 pub use request::{ConnectRequest, Endpoint};

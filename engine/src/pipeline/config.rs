@@ -1,11 +1,13 @@
 //! What can be set on the tungstenite engine.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     TungsteniteEngine,
+    connector::ErasedConnector,
     proxy::{Environment, Proxy, ProxyChoice},
     resolve::{ErasedResolver, Resolver, SystemResolver},
+    socket::SocketOptions,
 };
 use crate::{EngineError, EngineErrorKind, Stage, frames::FrameConfig};
 
@@ -20,21 +22,14 @@ pub(crate) struct Deadlines {
     pub(crate) attempt: Duration,
 }
 
-/// What is set on every socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SocketOptions {
-    pub(crate) bind: Option<IpAddr>,
-    pub(crate) nodelay: bool,
-    pub(crate) user_timeout: Option<Duration>,
-    pub(crate) keepalive: Option<Duration>,
-}
-
 /// The checked configuration.
 pub(crate) struct Config {
     pub(crate) deadlines: Deadlines,
     pub(crate) resolver: Box<dyn ErasedResolver>,
     pub(crate) stagger: Duration,
     pub(crate) proxy: ProxyChoice,
+    /// In the place of resolver, proxy and socket options.
+    pub(crate) connector: Option<Box<dyn ErasedConnector>>,
     pub(crate) socket: SocketOptions,
     pub(crate) frames: FrameConfig,
     /// What the machine refused matters only to those who ask for TLS.
@@ -62,7 +57,8 @@ pub struct TungsteniteEngineBuilder {
     resolver: Box<dyn ErasedResolver>,
     stagger: Duration,
     proxy: ProxyChoice,
-    socket: SocketOptions,
+    pub(super) connector: Option<Box<dyn ErasedConnector>>,
+    pub(super) socket: SocketOptions,
     frames: FrameConfig,
     #[cfg(feature = "rustls")]
     pub(super) tls: super::tls_options::TlsOptions,
@@ -85,12 +81,8 @@ impl Default for TungsteniteEngineBuilder {
             resolver: Box::new(SystemResolver),
             stagger: Duration::from_millis(250),
             proxy: ProxyChoice::None,
-            socket: SocketOptions {
-                bind: None,
-                nodelay: true,
-                user_timeout: Some(Duration::from_secs(20)),
-                keepalive: Some(Duration::from_secs(60)),
-            },
+            connector: None,
+            socket: SocketOptions::default(),
             frames: FrameConfig {
                 read_buffer: 16 << 10,
                 write_buffer: 16 << 10,
@@ -176,33 +168,6 @@ impl TungsteniteEngineBuilder {
         self
     }
 
-    /// Connects from this address of ours, which chooses the interface on most systems (default: the system
-    /// chooses). Addresses of the other family then fail at once, and the next one is tried.
-    pub const fn bind_address(mut self, address: IpAddr) -> Self {
-        self.socket.bind = Some(address);
-        self
-    }
-
-    /// `TCP_NODELAY` (default on). Off costs 44 ms for each exchange of small messages.
-    pub const fn nodelay(mut self, nodelay: bool) -> Self {
-        self.socket.nodelay = nodelay;
-        self
-    }
-
-    /// After how long without an acknowledgement the operating system gives up a connection, where it has
-    /// `TCP_USER_TIMEOUT` (default 20 s; `None` leaves it to the system, often a quarter of an hour).
-    pub const fn tcp_user_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.socket.user_timeout = timeout;
-        self
-    }
-
-    /// After how much silence TCP's own keep-alive probes begin (default 60 s; `None`: never). A back-stop
-    /// only: an application's ping notices sooner.
-    pub const fn tcp_keepalive(mut self, idle: Option<Duration>) -> Self {
-        self.socket.keepalive = idle;
-        self
-    }
-
     /// The read buffer of a connection in bytes (default 16 KiB).
     pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.frames.read_buffer = bytes;
@@ -271,11 +236,23 @@ impl TungsteniteEngineBuilder {
                 return Err(invalid(format!("{name} is zero")));
             }
         }
+        for (name, is_set) in [
+            ("a proxy", !matches!(self.proxy, ProxyChoice::None)),
+            ("bind_address", self.socket.bind.is_some()),
+            ("bind_interface", self.socket.interface.is_some()),
+        ] {
+            if is_set && self.connector.is_some() {
+                let words =
+                    format!("{name} has no effect beside a connector or a Unix socket: leave one out");
+                return Err(invalid(words));
+            }
+        }
         Ok(TungsteniteEngine(Arc::new(Config {
             deadlines: self.deadlines,
             resolver: self.resolver,
             stagger: self.stagger,
             proxy: self.proxy,
+            connector: self.connector,
             socket: self.socket,
             frames: self.frames,
             #[cfg(feature = "rustls")]
@@ -290,13 +267,14 @@ impl fmt::Debug for TungsteniteEngineBuilder {
             .field("deadlines", &self.deadlines)
             .field("stagger", &self.stagger)
             .field("proxy", &self.proxy)
+            .field("connector", &self.connector.is_some())
             .field("socket", &self.socket)
             .field("frames", &self.frames)
             .finish_non_exhaustive()
     }
 }
 
-fn invalid(detail: String) -> EngineError {
+pub(super) fn invalid(detail: String) -> EngineError {
     EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Request).with_detail(detail)
 }
 

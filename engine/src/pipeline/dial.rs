@@ -10,23 +10,23 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     time::{Sleep, sleep_until, timeout},
 };
 
-use super::{config::SocketOptions, happy_eyeballs::HappyEyeballs};
+use super::{happy_eyeballs::HappyEyeballs, socket::SocketOptions};
 use crate::{EngineError, EngineErrorKind, Stage};
 
-type Try = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+type Try<'a> = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send + 'a>>;
 
 /// Runs the race to its first winner. The losers end with the future that runs them, not in tasks of their
 /// own: dropping it closes every socket at once.
 pub(crate) async fn dial(
     race: &mut HappyEyeballs,
     patience: Duration,
-    options: SocketOptions,
+    options: &SocketOptions,
 ) -> Result<TcpStream, EngineError> {
-    let mut tries: Vec<(SocketAddr, Try)> = Vec::new();
+    let mut tries: Vec<(SocketAddr, Try<'_>)> = Vec::new();
     let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let stream = poll_fn(|cx| {
@@ -77,23 +77,10 @@ pub(crate) async fn dial(
     Err(all_failed(failures, patience))
 }
 
-async fn connect(address: SocketAddr, patience: Duration, options: SocketOptions) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ours) = options.bind {
-        if ours.is_ipv4() != address.is_ipv4() {
-            let words = format!("{ours}, to connect from, is of the other family");
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, words));
-        }
-        socket.bind(SocketAddr::new(ours, 0))?;
-    }
+async fn connect(address: SocketAddr, patience: Duration, options: &SocketOptions) -> io::Result<TcpStream> {
+    let socket = options.before(address.is_ipv4())?;
     let stream = timeout(patience, socket.connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    stream.set_nodelay(options.nodelay)?;
-    let socket = socket2::SockRef::from(&stream);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    socket.set_tcp_user_timeout(options.user_timeout)?;
-    if let Some(idle) = options.keepalive {
-        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
-    }
+    options.after(&stream)?;
     Ok(stream)
 }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod config;
+mod connector;
 #[cfg(feature = "dangerous")]
 mod dangerous;
 mod dial;
@@ -11,16 +12,18 @@ mod head;
 mod pins;
 mod proxy;
 mod resolve;
+mod socket;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
 #[cfg(feature = "rustls")]
 mod tls_options;
+mod transport;
 mod upgrade;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 pub(crate) use self::stream::Stream;
@@ -33,8 +36,10 @@ use self::{
 };
 pub use self::{
     config::TungsteniteEngineBuilder,
+    connector::{Connector, ConnectorFn, connector_fn},
     proxy::Proxy,
     resolve::{Resolver, ResolverFn, SystemResolver, resolver_fn},
+    transport::{Addressed, Transport},
 };
 use crate::{
     ConnectRequest, Engine, EngineError, EngineErrorKind, Handshake, Stage, frames::TungsteniteConnection,
@@ -76,6 +81,11 @@ impl TungsteniteEngine {
     async fn attempt(&self, request: &ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
         let config = &*self.0;
         let endpoint = request.endpoint();
+        if let Some(connector) = &config.connector {
+            let connecting = connector.connect_boxed(endpoint.clone());
+            let transport = stage(Stage::Connect, config.deadlines.connect, connecting).await?;
+            return self.over(Stream::Any(transport), None, request).await;
+        }
         let proxy = config.proxy.for_endpoint(endpoint)?;
         let (host, port) = proxy.map_or_else(|| (endpoint.host(), endpoint.port()), Proxy::address);
         let addresses = stage(
@@ -108,9 +118,9 @@ impl TungsteniteEngine {
         let config = &*self.0;
         let mut race = HappyEyeballs::new(addresses, config.stagger);
         loop {
-            let dial = dial::dial(&mut race, config.deadlines.connect, config.socket);
+            let dial = dial::dial(&mut race, config.deadlines.connect, &config.socket);
             let tcp = dial.instrument(span(Stage::Connect)).await?;
-            match self.over(tcp, proxy, request).await {
+            match self.over(Stream::Tcp(tcp), proxy, request).await {
                 // This address may be a dead end behind a live front: the next one may not be.
                 Err(error) if fell_silent(&error) && race.has_more() => {
                     tracing::debug!(%error, "the address fell silent, the next one is tried");
@@ -120,16 +130,15 @@ impl TungsteniteEngine {
         }
     }
 
-    /// The stages over an open TCP connection.
+    /// The stages over an open transport.
     async fn over(
         &self,
-        tcp: TcpStream,
+        mut io: Stream,
         proxy: Option<&Proxy>,
         request: &ConnectRequest,
     ) -> Result<TungsteniteConnection, EngineError> {
         let config = &*self.0;
         let mut handshake = Handshake::default();
-        let mut io = Stream::Tcp(tcp);
         (handshake.local_addr, handshake.peer_addr) = io.addresses();
         if let Some(proxy) = proxy {
             let tunnel = proxy.tunnel(&mut io, request.endpoint());

@@ -12,10 +12,14 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::transport::AnyTransport;
+
 /// A transport, and TLS over it where the URL asks for it. An enum and no box: one predictable branch per
 /// system call is cheaper than a virtual call.
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    /// Of the user's own; the virtual call is theirs alone.
+    Any(AnyTransport),
     #[cfg(feature = "rustls")]
     Tls(Box<tokio_rustls::client::TlsStream<Self>>),
 }
@@ -25,6 +29,7 @@ impl Stream {
     pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         match self {
             Self::Tcp(tcp) => (tcp.local_addr().ok(), tcp.peer_addr().ok()),
+            Self::Any(any) => any.addresses(),
             #[cfg(feature = "rustls")]
             Self::Tls(tls) => tls.get_ref().0.addresses(),
         }
@@ -35,6 +40,10 @@ macro_rules! delegate {
     ($stream:expr, $io:ident => $call:expr) => {
         match $stream.get_mut() {
             Stream::Tcp($io) => {
+                let $io = Pin::new($io);
+                $call
+            }
+            Stream::Any($io) => {
                 let $io = Pin::new($io);
                 $call
             }

@@ -89,3 +89,24 @@ pub async fn echo(io: impl AsyncRead + AsyncWrite + Unpin) {
         }
     }
 }
+
+/// A directory of the test's own, which goes with it.
+pub struct TemporaryDirectory(std::path::PathBuf);
+
+impl TemporaryDirectory {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("everwire-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
