@@ -20,6 +20,9 @@ pub use handshake::Handshake;
 pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
 #[cfg(feature = "rustls")]
 pub use pipeline::Roots;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use pipeline::fuzzing;
 #[cfg(feature = "tungstenite")]
 pub use pipeline::{
     Addressed, Connector, ConnectorFn, Proxy, Resolver, ResolverFn, SystemResolver, Transport,

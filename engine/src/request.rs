@@ -137,6 +137,13 @@ impl ConnectRequest {
         Ok(request)
     }
 
+    /// The same request at another URL, whose userinfo is ignored.
+    #[cfg(feature = "tungstenite")]
+    pub(crate) fn at(&self, url: &str) -> Result<Self, EngineError> {
+        let Self { endpoint, authority, path_and_query, .. } = Self::new(url)?;
+        Ok(Self { endpoint, authority, path_and_query, ..self.clone() })
+    }
+
     /// With one more header. A name may be given several times.
     ///
     /// # Errors

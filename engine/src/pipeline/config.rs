@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) deadlines: Deadlines,
     pub(crate) resolver: Box<dyn ErasedResolver>,
     pub(crate) stagger: Duration,
+    pub(crate) redirects: usize,
     pub(crate) proxy: ProxyChoice,
     /// In the place of resolver, proxy and socket options.
     pub(crate) connector: Option<Box<dyn ErasedConnector>>,
@@ -56,6 +57,7 @@ pub struct TungsteniteEngineBuilder {
     deadlines: Deadlines,
     resolver: Box<dyn ErasedResolver>,
     stagger: Duration,
+    pub(super) redirects: usize,
     proxy: ProxyChoice,
     pub(super) connector: Option<Box<dyn ErasedConnector>>,
     pub(super) socket: SocketOptions,
@@ -80,6 +82,7 @@ impl Default for TungsteniteEngineBuilder {
             },
             resolver: Box::new(SystemResolver),
             stagger: Duration::from_millis(250),
+            redirects: 0,
             proxy: ProxyChoice::None,
             connector: None,
             socket: SocketOptions::default(),
@@ -251,6 +254,7 @@ impl TungsteniteEngineBuilder {
             deadlines: self.deadlines,
             resolver: self.resolver,
             stagger: self.stagger,
+            redirects: self.redirects,
             proxy: self.proxy,
             connector: self.connector,
             socket: self.socket,
@@ -266,6 +270,7 @@ impl fmt::Debug for TungsteniteEngineBuilder {
         f.debug_struct("TungsteniteEngineBuilder")
             .field("deadlines", &self.deadlines)
             .field("stagger", &self.stagger)
+            .field("redirects", &self.redirects)
             .field("proxy", &self.proxy)
             .field("connector", &self.connector.is_some())
             .field("socket", &self.socket)

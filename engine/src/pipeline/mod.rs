@@ -6,11 +6,14 @@ mod connector;
 #[cfg(feature = "dangerous")]
 mod dangerous;
 mod dial;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod happy_eyeballs;
 mod head;
 #[cfg(feature = "rustls")]
 mod pins;
 mod proxy;
+mod redirect;
 mod resolve;
 mod socket;
 mod stream;
@@ -32,6 +35,7 @@ pub use self::tls_options::Roots;
 use self::{
     config::Config,
     happy_eyeballs::HappyEyeballs,
+    redirect::Redirects,
     upgrade::{Accepted, Answer},
 };
 pub use self::{
@@ -78,7 +82,22 @@ impl TungsteniteEngine {
         TungsteniteEngineBuilder::default()
     }
 
-    async fn attempt(&self, request: &ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
+    async fn attempt(&self, mut request: ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
+        let mut redirects = Redirects::new(self.0.redirects);
+        loop {
+            // The answer has closed its connection already.
+            match self.hop(&request).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    let error = error.with_endpoint(request.endpoint().clone());
+                    request = redirects.handle(&request, error)?;
+                }
+            }
+        }
+    }
+
+    /// All stages once.
+    async fn hop(&self, request: &ConnectRequest) -> Result<TungsteniteConnection, EngineError> {
         let config = &*self.0;
         let endpoint = request.endpoint();
         if let Some(connector) = &config.connector {
@@ -200,10 +219,9 @@ impl Engine for TungsteniteEngine {
         let endpoint = request.endpoint().clone();
         let span = tracing::debug_span!("connect", %endpoint);
         let deadline = self.0.deadlines.attempt;
-        let outcome = timeout(deadline, self.attempt(&request)).instrument(span).await;
+        let outcome = timeout(deadline, self.attempt(request)).instrument(span).await;
         outcome
-            .unwrap_or_else(|_| Err(EngineError::timeout(Stage::Attempt, deadline)))
-            .map_err(|error| error.with_endpoint(endpoint))
+            .unwrap_or_else(|_| Err(EngineError::timeout(Stage::Attempt, deadline).with_endpoint(endpoint)))
     }
 }
 

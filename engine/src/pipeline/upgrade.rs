@@ -70,7 +70,11 @@ fn question(request: &ConnectRequest, key: &str) -> Vec<u8> {
 }
 
 /// RFC 6455 §4.1, what the client must check; gives the subprotocol that was chosen.
-fn check_acceptance(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, EngineError> {
+pub(crate) fn check_acceptance(
+    head: &Head,
+    key: &str,
+    offered: &[String],
+) -> Result<Option<String>, EngineError> {
     if !has_token(&head.headers, &header::UPGRADE, "websocket") {
         return Err(invalid("the answer lacks `Upgrade: websocket`"));
     }

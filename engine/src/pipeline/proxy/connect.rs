@@ -22,7 +22,7 @@ pub(super) fn question(to: &Endpoint, credentials: Option<&Credentials>) -> Vec<
 
 /// Whether the tunnel stands. `rest` is what came behind the head: nobody may speak in the tunnel before us,
 /// and bytes that the proxy slips in there must not pass for the server's.
-pub(super) fn check(head: &Head, rest: &[u8], had_credentials: bool) -> Result<(), EngineError> {
+pub(in crate::pipeline) fn check(head: &Head, rest: &[u8], had_credentials: bool) -> Result<(), EngineError> {
     match head.status {
         status if status.is_success() && rest.is_empty() => Ok(()),
         status if status.is_success() => Err(refused("bytes came before the tunnel was used")),

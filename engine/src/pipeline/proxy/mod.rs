@@ -1,8 +1,8 @@
 //! The tunnel through a proxy: which proxy, and the way through it.
 
-mod connect;
+pub(super) mod connect;
 mod environment;
-mod socks;
+pub(super) mod socks;
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ enum Protocol {
 
 /// User and password, percent-decoded. Has no `Debug`, so it cannot print by mistake.
 #[derive(Clone)]
-struct Credentials {
+pub(super) struct Credentials {
     user: Vec<u8>,
     password: Vec<u8>,
 }
@@ -122,6 +122,11 @@ impl Proxy {
     /// Where the proxy is: a name or an address without brackets, and the port.
     pub(crate) fn address(&self) -> (&str, u16) {
         (&self.host, self.port)
+    }
+
+    #[cfg(feature = "fuzzing")]
+    pub(super) const fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     /// Makes a tunnel to the server over an open connection to the proxy.

@@ -7,7 +7,7 @@ use super::{Credentials, refused, unauthorized};
 use crate::{Endpoint, EngineError};
 
 /// More than this it never wants at once: a name of 255 bytes and a port.
-pub(super) const MAX_WANTED: usize = 257;
+pub(in crate::pipeline) const MAX_WANTED: usize = 257;
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
@@ -15,7 +15,7 @@ const USER_AND_PASSWORD: u8 = 2;
 const NO_ACCEPTABLE_METHOD: u8 = 0xff;
 
 /// The conversation about one tunnel.
-pub(super) struct Socks<'a> {
+pub(in crate::pipeline) struct Socks<'a> {
     phase: Phase,
     credentials: Option<&'a Credentials>,
     /// What asks for the tunnel, once the proxy knows who we are.
@@ -39,7 +39,7 @@ impl<'a> Socks<'a> {
     ///
     /// # Errors
     /// [`EngineErrorKind::Proxy`](crate::EngineErrorKind::Proxy) for a host that SOCKS cannot name.
-    pub(super) fn new(
+    pub(in crate::pipeline) fn new(
         to: &Endpoint,
         credentials: Option<&'a Credentials>,
     ) -> Result<(Self, Vec<u8>), EngineError> {
@@ -70,7 +70,7 @@ impl<'a> Socks<'a> {
     }
 
     /// How many bytes [`handle`](Self::handle) wants next; with none left to want, the tunnel stands.
-    pub(super) fn wants(&self) -> usize {
+    pub(in crate::pipeline) fn wants(&self) -> usize {
         match self.phase {
             Phase::Method | Phase::Verdict => 2,
             Phase::Reply => 4,
@@ -81,7 +81,7 @@ impl<'a> Socks<'a> {
     }
 
     /// Takes exactly so many bytes as are wanted; gives what is to be sent, which may be nothing.
-    pub(super) fn handle(&mut self, bytes: &[u8]) -> Result<Vec<u8>, EngineError> {
+    pub(in crate::pipeline) fn handle(&mut self, bytes: &[u8]) -> Result<Vec<u8>, EngineError> {
         let (phase, send) = match (&self.phase, bytes) {
             (Phase::Method, &[VERSION, NO_AUTHENTICATION]) => {
                 (Phase::Reply, std::mem::take(&mut self.request))
