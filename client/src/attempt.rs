@@ -7,6 +7,9 @@ use futures_core::future::BoxFuture;
 
 use crate::{ApiError, Credentials, DisconnectionSource, ServerReason};
 
+/// The user called `connect`.
+pub(crate) const CONNECT: &str = "connect";
+
 /// What is known when an attempt begins. Handed to the request provider, the credential provider and
 /// [`HandshakeHandle`](crate::HandshakeHandle).
 #[derive(Clone, Debug)]
@@ -14,23 +17,41 @@ use crate::{ApiError, Credentials, DisconnectionSource, ServerReason};
 pub struct Attempt {
     /// Which attempt this is; the first is 1.
     pub generation: u64,
+    /// Why it was begun: `connect` when the user called that, otherwise the word that recovery had for it.
+    pub cause: &'static str,
     /// How the attempt before this one ended; `None` for the first.
     pub previous: Option<DisconnectionSource>,
     /// Set when the server refused the credentials of the attempt before: new ones are needed.
     pub refused: Option<Refused>,
-    /// The credentials of this attempt, when there is a provider.
+    /// Set when the connection of this attempt lives and its credentials are about to expire: new ones are
+    /// wanted, and [`credentials`](Self::credentials) are those that expire.
+    pub renewing: bool,
+    /// The credentials of this attempt, when there is a provider. A provider that is asked finds the ones of the
+    /// attempt before.
     pub credentials: Option<Credentials>,
 }
 
 impl Attempt {
     /// The first attempt of all: for tests of your own providers.
     pub const fn first() -> Self {
-        Self { generation: 1, previous: None, refused: None, credentials: None }
+        Self {
+            generation: 1,
+            cause: CONNECT,
+            previous: None,
+            refused: None,
+            renewing: false,
+            credentials: None,
+        }
     }
 
-    pub(crate) fn after(generation: u64, previous: Option<DisconnectionSource>) -> Self {
+    pub(crate) fn after(generation: u64, cause: &'static str, previous: Option<DisconnectionSource>) -> Self {
         let refused = previous.as_ref().and_then(Refused::from_source);
-        Self { generation, previous, refused, credentials: None }
+        Self { generation, cause, previous, refused, renewing: false, credentials: None }
+    }
+
+    /// The same while its connection lives: asked for credentials in the place of those that expire.
+    pub(crate) fn renewing(&self) -> Self {
+        Self { refused: None, renewing: true, ..self.clone() }
     }
 }
 

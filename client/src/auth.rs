@@ -1,5 +1,7 @@
 //! Credentials: where they come from, and who shares them.
 
+mod renewal;
+
 use std::{
     error::Error as StdError,
     fmt,
@@ -10,6 +12,8 @@ use std::{
 use futures_core::future::BoxFuture;
 use tokio::sync::Mutex;
 
+pub use self::renewal::CredentialRenewal;
+pub(crate) use self::renewal::{Due, Renewal};
 use crate::{Attempt, AuthenticationError, AuthenticationErrorKind};
 
 /// A secret, such as a token, and how long it is good for. Never prints.
@@ -28,10 +32,24 @@ impl Credentials {
         Self { secret: secret.into(), expires_at: None }
     }
 
-    /// With the moment from which the server will refuse them; [`SingleFlight`] fetches new ones then.
+    /// With the moment from which the server will refuse them, by the wall clock: the `exp` of a JWT. The client
+    /// renews them before that, as [`CredentialRenewal`] says, and [`SingleFlight`] caches them no longer.
+    ///
+    /// A wall clock that is set meanwhile, and a machine that sleeps, are taken into account. One that disagrees
+    /// with the server's is not: where that may be, [`expiring_in`](Self::expiring_in) is better.
     #[must_use]
     pub const fn expiring_at(mut self, expires_at: SystemTime) -> Self {
         self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// With how long they are good for, counted from this call: the `expires_in` of OAuth 2.0
+    /// ([RFC 6749 §5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)). As
+    /// [`expiring_at`](Self::expiring_at) otherwise; a life beyond what the clock can express has no end.
+    #[expect(clippy::disallowed_methods, reason = "a life that begins now is an end by the wall clock")]
+    #[must_use]
+    pub fn expiring_in(mut self, life: Duration) -> Self {
+        self.expires_at = SystemTime::now().checked_add(life);
         self
     }
 
@@ -43,6 +61,14 @@ impl Credentials {
     /// When they expire, if they say so.
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "expiry is a matter of the wall clock, read once per attempt"
+    )]
+    pub(crate) fn is_expired(&self) -> bool {
+        self.expires_at.is_some_and(|at| at <= SystemTime::now())
     }
 }
 
@@ -66,6 +92,9 @@ impl fmt::Debug for Credentials {
 /// - A provider may cache. When [`Attempt::refused`] is set it must not return what it returned before: the
 ///   same credentials twice end the attempt with
 ///   [`RefusedTwice`](AuthenticationErrorKind::RefusedTwice), and recovery stops.
+/// - When they say when they expire, it is asked once more before that, with [`Attempt::renewing`] set. Its error,
+///   its silence or the same ones again then leave the connection alone, and it is asked again with back-off until
+///   they have expired.
 /// - It is given 10 s by default, and is dropped when the user disconnects.
 /// - A panic is contained and ends the attempt.
 /// - Clients that share one wrap it in [`SingleFlight`].
@@ -160,14 +189,13 @@ impl<P: CredentialProvider> CredentialProvider for SingleFlight<P> {
     async fn credentials(&self, attempt: &Attempt) -> Result<Credentials, Box<dyn StdError + Send + Sync>> {
         // The lock is the single flight: who waits for it finds what the one before has fetched.
         let mut cached = self.cached.lock().await;
-        let refused = attempt.refused.as_ref().and(attempt.credentials.as_ref());
+        let unwanted = attempt.refused.is_some() || attempt.renewing;
         match &*cached {
-            // What is cached is not what was refused: somebody renewed it meanwhile. Without knowing which
-            // ones were refused, a refusal means the cached ones.
+            // What is cached is not what was refused, or is about to expire: somebody renewed it meanwhile. Without
+            // knowing which ones were refused, a refusal means the cached ones.
             Some(credentials)
-                if !is_expired(credentials)
-                    && (attempt.refused.is_none()
-                        || refused.is_some_and(|refused| refused != credentials)) =>
+                if !credentials.is_expired()
+                    && (!unwanted || attempt.credentials.as_ref().is_some_and(|old| old != credentials)) =>
             {
                 Ok(credentials.clone())
             }
@@ -178,11 +206,6 @@ impl<P: CredentialProvider> CredentialProvider for SingleFlight<P> {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "expiry is a matter of the wall clock, read once per attempt")]
-fn is_expired(credentials: &Credentials) -> bool {
-    credentials.expires_at.is_some_and(|at| at <= SystemTime::now())
 }
 
 /// The erased form that the driver holds: bounded in time, and never twice the refused ones.
@@ -255,6 +278,20 @@ mod tests {
         let renewed = futures_util::future::join_all(asks).await;
         assert_eq!(calls.load(Ordering::Relaxed), 2);
         assert!(renewed.iter().all(|credentials| credentials.secret() == "token-1"));
+    }
+
+    /// §8.1: who renews gets others than those that expire, and all who share them cause one call.
+    #[tokio::test(start_paused = true)]
+    async fn rule_8_1_clients_that_renew_what_they_share_cause_one_call() {
+        let calls = Arc::new(AtomicU32::new(0));
+        let shared = SingleFlight::new(numbered(Arc::clone(&calls)));
+        let old = shared.credentials(&Attempt::first()).await.unwrap();
+        let renewing = Attempt { renewing: true, credentials: Some(old), ..Attempt::first() };
+        let asks = (0..20).map(|_| shared.credentials(&renewing));
+        for renewed in futures_util::future::join_all(asks).await {
+            assert_eq!(renewed.unwrap().secret(), "token-1");
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     /// §8.1: bounded; the same refused credentials twice stop.

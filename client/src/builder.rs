@@ -7,22 +7,23 @@ use everwire_ping::PingConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    AuthenticationError, Client, CredentialProvider, DisconnectionSource, HealthCheckInfo, RequestProvider,
-    Snapshot,
+    AuthenticationError, Client, DisconnectionSource, HealthCheckInfo, RequestProvider, Snapshot,
     attempt::{self, Requests},
-    auth::{self, Credentialing},
     client::{Shared, System},
     core::Limits,
     decode::EventDecoder,
     delivery::{Hub, Registry},
     driver::{Driver, Ends},
     health::HealthRecorder,
-    hooks::{ConnectionScope, HandshakeHandle, OnConnected, OnEstablished},
+    hooks::{Authenticate, ConnectionScope, HandshakeHandle, OnConnected},
     send::{Pump, SendLimits},
 };
 
+mod credentials;
 mod error;
 
+pub(crate) use credentials::CredentialSettings;
+use credentials::CredentialSetup;
 pub use error::BuildError;
 
 /// What makes a connection count as fully established.
@@ -65,8 +66,9 @@ pub(crate) struct Settings<Ev> {
     pub(crate) ping_request: PingBuilder,
     pub(crate) write_timeout: Duration,
     pub(crate) requests: Requests,
-    pub(crate) credentials: Option<Credentialing>,
-    pub(crate) on_established: Option<OnEstablished>,
+    /// `None` without a provider.
+    pub(crate) credentials: Option<CredentialSettings>,
+    pub(crate) on_established: Option<Authenticate>,
     pub(crate) resubscribe: Option<OnConnected>,
     pub(crate) on_connected: Option<OnConnected>,
     pub(crate) handler: Option<Handler<Ev>>,
@@ -90,10 +92,9 @@ pub struct ClientBuilder<D: EventDecoder> {
     ping: PingConfig,
     limits: Limits,
     write_timeout: Duration,
-    credential_timeout: Duration,
     send_limits: SendLimits,
-    credentials: Option<Box<dyn FnOnce(Duration) -> Credentialing + Send>>,
-    on_established: Option<OnEstablished>,
+    credentials: CredentialSetup,
+    on_established: Option<Authenticate>,
     resubscribe: Option<OnConnected>,
     on_connected: Option<OnConnected>,
     handler: Option<Handler<D::Event>>,
@@ -127,9 +128,8 @@ impl<D: EventDecoder> ClientBuilder<D> {
                 close_dead: Duration::from_secs(1),
             },
             write_timeout: Duration::from_secs(10),
-            credential_timeout: Duration::from_secs(10),
             send_limits: SendLimits::default(),
-            credentials: None,
+            credentials: CredentialSetup::default(),
             on_established: None,
             resubscribe: None,
             on_connected: None,
@@ -211,18 +211,6 @@ impl<D: EventDecoder> ClientBuilder<D> {
         self
     }
 
-    /// Where credentials come from, asked once per attempt. By default there are none.
-    pub fn credentials(mut self, provider: impl CredentialProvider) -> Self {
-        self.credentials = Some(Box::new(move |deadline| auth::erase(provider, deadline)));
-        self
-    }
-
-    /// How long the credential provider may take. By default 10 s.
-    pub fn credential_timeout(mut self, timeout: Duration) -> Self {
-        self.credential_timeout = timeout;
-        self
-    }
-
     /// How long an attempt may take until the socket is open. By default 15 s. The engine has deadlines of its
     /// own for each stage.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -285,7 +273,6 @@ impl<D: EventDecoder> ClientBuilder<D> {
         let requests = self
             .requests
             .map_err(|error| BuildError::new("url", "it is no WebSocket URL", Some(Box::new(error))))?;
-        let credential_timeout = self.credential_timeout;
         let settings = Settings {
             limits: self.limits,
             needs_health_check: self.connected_on == ConnectedOn::HealthCheck,
@@ -294,7 +281,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
             ping_request,
             write_timeout: self.write_timeout,
             requests,
-            credentials: self.credentials.map(|make| make(credential_timeout)),
+            credentials: self.credentials.finish(),
             on_established: self.on_established,
             resubscribe: self.resubscribe,
             on_connected: self.on_connected,
@@ -328,7 +315,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
             ("authentication_timeout", self.limits.authenticate),
             ("close_timeout", self.limits.close),
             ("write_timeout", self.write_timeout),
-            ("credential_timeout", self.credential_timeout),
+            ("credential_timeout", self.credentials.timeout),
         ];
         for (field, duration) in durations {
             if duration.is_zero() {

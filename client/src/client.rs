@@ -1,23 +1,22 @@
 //! The handle that an application holds.
 
+mod system;
+
 use std::{
-    collections::VecDeque,
     error::Error as StdError,
     fmt,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use everwire_engine::{CloseFrame, Message};
 use futures_core::{Stream, stream::BoxStream};
-use futures_util::{stream, task::AtomicWaker};
+use futures_util::stream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::system::{System, Wish};
 use crate::{
     DisconnectionSource, HealthCheckInfo, Snapshot,
     builder::ClientBuilder,
@@ -175,7 +174,13 @@ impl<Ev> Client<Ev> {
     /// Connects again if the user still wants a connection and there is none: for recovery. A user's
     /// `disconnect` that came before wins.
     pub fn reconnect(&self) {
-        self.shared.system.wish(Wish::Reconnect);
+        self.reconnect_because("reconnect");
+    }
+
+    /// As [`reconnect`](Self::reconnect), with a short word that says why: [`Attempt::cause`](crate::Attempt::cause)
+    /// and the attempt's span have it.
+    pub fn reconnect_because(&self, cause: &'static str) {
+        self.shared.system.wish(Wish::Reconnect(cause));
     }
 
     /// Disconnects with the source `SystemInitiated`, never overriding the user: for recovery.
@@ -349,46 +354,4 @@ impl<Ev> From<Notice> for ClientEvent<Ev> {
 pub(crate) enum Command {
     Connect(oneshot::Sender<Result<HealthCheckInfo, ConnectError>>),
     Disconnect(oneshot::Sender<Disconnection>),
-}
-
-/// What recovery asks of the driver: requests that never wait and never pile up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Wish {
-    Reconnect,
-    Disconnect,
-    Abandon,
-    Probe(Duration),
-    Notify(Notice),
-}
-
-/// The box of wishes. It holds at most one of each kind, so it needs no bound.
-#[derive(Debug, Default)]
-pub(crate) struct System {
-    wishes: Mutex<VecDeque<Wish>>,
-    pending: AtomicBool,
-    driver: AtomicWaker,
-}
-
-impl System {
-    fn wish(&self, wish: Wish) {
-        let same = |other: &Wish| match (wish, *other) {
-            (Wish::Notify(a), Wish::Notify(b)) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
-            (a, b) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
-        };
-        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-        // The latest wish of a kind counts: an earlier one would be overtaken before anybody acted on it.
-        wishes.retain(|other| !same(other));
-        wishes.push_back(wish);
-        drop(wishes);
-        self.pending.store(true, Ordering::Release);
-        self.driver.wake();
-    }
-
-    /// Moves all wishes out, and has the driver woken at the next one.
-    pub(crate) fn drain(&self, cx: &Context<'_>, into: &mut VecDeque<Wish>) {
-        self.driver.register(cx.waker());
-        if self.pending.swap(false, Ordering::Acquire) {
-            into.append(&mut self.wishes.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-    }
 }

@@ -30,6 +30,10 @@ pub struct Health {
     pub rtt: Option<RoundTrips>,
     /// How many pongs did not come in time.
     pub missed_pongs: u64,
+    /// How often credentials were renewed before they expired.
+    pub renewals: u64,
+    /// How often that failed; each time the connection went on.
+    pub failed_renewals: u64,
     /// Messages received.
     pub messages_received: u64,
     /// Bytes of payload received.
@@ -89,6 +93,8 @@ struct Rare {
     attempts: u64,
     connections: u64,
     missed_pongs: u64,
+    renewals: u64,
+    failed_renewals: u64,
     state_since: Option<Instant>,
     last_cause: Option<DisconnectionSource>,
     round_trips: Histogram,
@@ -165,6 +171,12 @@ impl HealthRecorder {
         self.rare().missed_pongs += 1;
     }
 
+    /// Credentials were renewed before they expired, or could not be.
+    pub(crate) fn renewed(&self, good: bool) {
+        let mut rare = self.rare();
+        *(if good { &mut rare.renewals } else { &mut rare.failed_renewals }) += 1;
+    }
+
     /// The figures as they are now, with the depth of the send queue in messages and bytes.
     pub(crate) fn read(&self, now: Instant, send_queue: (usize, usize)) -> Health {
         let shared = &*self.0;
@@ -176,6 +188,8 @@ impl HealthRecorder {
             time_in_state: rare.state_since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             rtt: rare.round_trips.figures(),
             missed_pongs: rare.missed_pongs,
+            renewals: rare.renewals,
+            failed_renewals: rare.failed_renewals,
             messages_received: shared.messages_received.load(Relaxed),
             bytes_received: shared.bytes_received.load(Relaxed),
             messages_sent: shared.messages_sent.load(Relaxed),

@@ -1,4 +1,5 @@
-//! What the client calls when a connection opens: `on_connection_established`, `resubscribe`, `on_connected`.
+//! What the client calls when a connection opens, and while it lives: `on_connection_established`, `resubscribe`,
+//! `on_connected`, `on_credentials_renewed`.
 //!
 //! The hooks' futures run inside the driver and are dropped with their connection: work that a hook starts by
 //! awaiting cannot outlive the connection it was started for.
@@ -86,7 +87,7 @@ impl Lane {
         if state.listening {
             if state.incoming.len() == REPLIES {
                 state.incoming.pop_front();
-                tracing::warn!("on_connection_established does not read its replies; the oldest was dropped");
+                tracing::warn!("a hook does not read its replies; the oldest was dropped");
             }
             state.incoming.push_back(message.clone());
             if let Some(hook) = state.hook.take() {
@@ -106,7 +107,8 @@ impl Lane {
     }
 }
 
-/// What `on_connection_established` works with: the open socket, before anything else may use it.
+/// What `on_connection_established` works with: the open socket, before anything else may use it. And what
+/// `on_credentials_renewed` works with, over a connection that lives.
 ///
 /// A clone that outlives its connection sends into nothing and receives `None`.
 #[derive(Clone)]
@@ -182,7 +184,8 @@ impl ConnectionScope {
     }
 }
 
-pub(crate) type OnEstablished =
+/// `on_connection_established`, and `on_credentials_renewed`.
+pub(crate) type Authenticate =
     Arc<dyn Fn(HandshakeHandle) -> BoxFuture<'static, Result<(), AuthenticationError>> + Send + Sync>;
 
 pub(crate) type OnConnected = Arc<dyn Fn(ConnectionScope) -> BoxFuture<'static, ()> + Send + Sync>;

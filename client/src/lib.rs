@@ -20,7 +20,9 @@ pub mod stream;
 pub mod testing;
 
 pub use attempt::{Attempt, Refused, RequestFn, RequestProvider, request_fn};
-pub use auth::{CredentialProvider, Credentials, CredentialsFn, SingleFlight, credentials_fn};
+pub use auth::{
+    CredentialProvider, CredentialRenewal, Credentials, CredentialsFn, SingleFlight, credentials_fn,
+};
 pub use builder::{BuildError, ClientBuilder, ConnectedOn, PingRequest};
 pub use client::{Client, ConnectError, Disconnection, Notice, Outgoing, Snapshots};
 #[cfg(feature = "json")]

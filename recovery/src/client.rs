@@ -5,6 +5,8 @@ use std::time::Duration;
 use everwire_client::Snapshot;
 use futures_core::Stream;
 
+use crate::Cause;
+
 /// A client that can be recovered: what [`ConnectionRecoveryHandler`](crate::ConnectionRecoveryHandler) needs
 /// to know and to ask for. `everwire_client::Client` implements it; implement it for a socket of your own in
 /// about thirty lines.
@@ -40,6 +42,13 @@ pub trait RecoverableClient: Send + 'static {
 
     /// Connects again, if the user still wants it and the client is disconnected; else does nothing.
     fn reconnect(&self);
+
+    /// As [`reconnect`](Self::reconnect), and tells why, for who keeps a record of its attempts. By default the cause
+    /// is passed over.
+    fn reconnect_because(&self, cause: Cause) {
+        let _ = cause;
+        self.reconnect();
+    }
 
     /// Disconnects with the source `SystemInitiated` when an attempt is under way or the client is connected.
     /// Never overrides the user's own disconnect.

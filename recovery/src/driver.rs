@@ -90,7 +90,7 @@ pub(crate) async fn run<C: RecoverableClient>(
 
 fn carry_out<C: RecoverableClient>(client: &C, decision: Decision) {
     match decision {
-        Decision::Connect { .. } => client.reconnect(),
+        Decision::Connect { cause, .. } => client.reconnect_because(cause),
         Decision::Probe { deadline, .. } => client.probe(deadline),
         Decision::Disconnect { cause: Cause::PathChanged | Cause::WokeUp } => client.abandon(),
         Decision::Disconnect { .. } => client.disconnect_system(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use everwire_client::{Client, Notice, Snapshot};
 use futures_core::Stream;
 
-use crate::RecoverableClient;
+use crate::{Cause, RecoverableClient};
 
 impl<Ev: Send + 'static> RecoverableClient for Client<Ev> {
     fn into_background(self) -> Self {
@@ -18,6 +18,10 @@ impl<Ev: Send + 'static> RecoverableClient for Client<Ev> {
 
     fn reconnect(&self) {
         Self::reconnect(self);
+    }
+
+    fn reconnect_because(&self, cause: Cause) {
+        Self::reconnect_because(self, cause.name());
     }
 
     fn disconnect_system(&self) {

@@ -12,8 +12,13 @@ use std::{
 use everwire_engine::{Connection as _, Engine, EngineError, EngineErrorKind, Stage};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
+use tracing::Instrument as _;
 
-use super::Driver;
+use super::{
+    Driver,
+    renew::Renewing,
+    span::{SpanStage, attempt_span, record_stage},
+};
 use crate::{
     Attempt, AuthenticationError, AuthenticationErrorKind, core::Input, decode::EventDecoder, hooks::Lane,
 };
@@ -37,6 +42,8 @@ pub(super) struct Connection<C> {
     /// `resubscribe`, and until when queued messages wait for it.
     pub(super) resubscribing: Option<(BoxFuture<'static, ()>, Instant)>,
     pub(super) connected: Option<BoxFuture<'static, ()>>,
+    /// Credentials that will expire.
+    pub(super) renewing: Option<Renewing>,
     /// Writing failed; what has arrived is read before the connection counts as ended.
     pub(super) write_error: Option<EngineError>,
     /// The socket had nothing more at the last look.
@@ -52,6 +59,7 @@ impl<C> Connection<C> {
         self.establishing = None;
         self.resubscribing = None;
         self.connected = None;
+        self.renewing = None;
         self.lane.end();
     }
 
@@ -63,14 +71,21 @@ impl<C> Connection<C> {
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
     pub(super) fn dial(&mut self, generation: u64) {
-        let mut attempt = Attempt::after(generation, self.previous.clone());
+        let mut attempt = Attempt::after(generation, self.cause, self.previous.clone());
         attempt.credentials.clone_from(&self.credentials);
+        let unspent = self.unspent.take().filter(|credentials| !credentials.is_expired());
+        let span = attempt_span(&attempt);
+        self.span.clone_from(&span);
         let engine = Arc::clone(&self.engine);
         let requests = Arc::clone(&self.settings.requests);
-        let credentials = self.settings.credentials.clone();
-        self.dial = Some(Box::pin(async move {
-            if let Some(credentials) = credentials {
-                let provided = AssertUnwindSafe(credentials(attempt.clone())).catch_unwind().await;
+        let ask = self.settings.credentials.as_ref().map(|settings| Arc::clone(&settings.provider));
+        let dial = async move {
+            let span = tracing::Span::current();
+            if let Some(unspent) = unspent {
+                attempt.credentials = Some(unspent);
+            } else if let Some(ask) = ask {
+                record_stage(&span, SpanStage::Credentials);
+                let provided = AssertUnwindSafe(ask(attempt.clone())).catch_unwind().await;
                 attempt.credentials = Some(match provided {
                     Ok(provided) => provided.map_err(DialError::Authentication)?,
                     Err(panic) => {
@@ -81,7 +96,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 });
             }
             let opened = AssertUnwindSafe(async {
+                record_stage(&span, SpanStage::Request);
                 let request = requests(attempt.clone()).await.map_err(request_error)?;
+                record_stage(&span, SpanStage::Engine);
                 engine.connect(request).await
             });
             match opened.catch_unwind().await {
@@ -94,7 +111,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     Err(DialError::Engine(error))
                 }
             }
-        }));
+        };
+        self.dial = Some(Box::pin(dial.instrument(span)));
     }
 
     pub(super) fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
@@ -115,11 +133,13 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     establishing: None,
                     resubscribing: None,
                     connected: None,
+                    renewing: None,
                     write_error: None,
                     read_dry: false,
                     paused: false,
                     stalled: None,
                 });
+                record_stage(&self.span, SpanStage::Authentication);
                 self.tell(Input::Opened { generation, local_addr, peer_addr });
             }
             Err(DialError::Engine(error)) => {

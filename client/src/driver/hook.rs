@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A hook's future has ended: with its value, or by a panic.
-type Ended<T> = Result<T, ()>;
+pub(super) type Ended<T> = Result<T, ()>;
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
     pub(super) fn begin_establish(&mut self) {
@@ -60,10 +60,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         if let Some(hook) = &self.settings.on_connected {
             connection.connected = Some(begin(|| hook(scope), || ()));
         }
+        self.begin_renewal();
     }
 
     pub(super) fn poll_hooks(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(connection) = &mut self.connection else { return false };
+        let renewed = self.poll_renewal(cx);
+        let Some(connection) = &mut self.connection else { return renewed };
         let generation = connection.generation;
 
         let established = contained(cx, connection.establishing.as_mut());
@@ -88,7 +90,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         if resubscribed.is_some() {
             self.pump.set_open(true);
         }
-        let moved = sent || established.is_some() || resubscribed.is_some();
+        let moved = renewed || sent || established.is_some() || resubscribed.is_some();
         match established {
             Some(Ok(Ok(()))) => self.tell(Input::Established { generation }),
             Some(Ok(Err(error))) => self.tell(Input::AuthenticationFailed { generation, error }),
@@ -100,7 +102,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 }
 
 /// Calls a hook; one that panics before it has a future yields `otherwise`.
-fn begin<T: Send + 'static>(
+pub(super) fn begin<T: Send + 'static>(
     hook: impl FnOnce() -> BoxFuture<'static, T>,
     otherwise: impl FnOnce() -> T,
 ) -> BoxFuture<'static, T> {
@@ -113,7 +115,10 @@ fn begin<T: Send + 'static>(
     }
 }
 
-fn contained<T>(cx: &mut Context<'_>, hook: Option<&mut BoxFuture<'static, T>>) -> Option<Ended<T>> {
+pub(super) fn contained<T>(
+    cx: &mut Context<'_>,
+    hook: Option<&mut BoxFuture<'static, T>>,
+) -> Option<Ended<T>> {
     let hook = hook?;
     match catch_unwind(AssertUnwindSafe(|| hook.as_mut().poll(cx))) {
         Ok(Poll::Ready(value)) => Some(Ok(value)),
@@ -125,6 +130,6 @@ fn contained<T>(cx: &mut Context<'_>, hook: Option<&mut BoxFuture<'static, T>>) 
     }
 }
 
-const fn panicked() -> AuthenticationError {
+pub(super) const fn panicked() -> AuthenticationError {
     AuthenticationError::new(AuthenticationErrorKind::Panicked)
 }

@@ -11,7 +11,9 @@ mod attempt;
 mod hook;
 mod outputs;
 mod read;
+mod renew;
 mod settle;
+mod span;
 mod timers;
 
 use std::{
@@ -30,6 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::{attempt::Connection, settle::Waiting, timers::Timer};
 use crate::{
     ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo, Snapshot,
+    attempt::CONNECT,
     builder::Settings,
     client::{Command, ConnectError, System, Wish},
     core::{Input, Lifecycle},
@@ -71,6 +74,12 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
 
     /// The credentials of the last attempt, to recognise a provider that returns refused ones.
     credentials: Option<Credentials>,
+    /// Renewed ones that no server has seen yet: for the next attempt.
+    unspent: Option<Credentials>,
+    /// Why the next attempt begins, if it does.
+    cause: &'static str,
+    /// The span of the attempt.
+    span: tracing::Span,
     /// How the last attempt ended, for the next one to know.
     previous: Option<DisconnectionSource>,
     /// The last health check of the last connection, for `resubscribe` to know.
@@ -112,6 +121,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             closing: None,
             timer: Timer::default(),
             credentials: None,
+            unspent: None,
+            cause: CONNECT,
+            span: tracing::Span::none(),
             previous: None,
             previous_info: None,
             lost_at: None,
@@ -159,6 +171,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         while !self.orphaned {
             match self.commands.poll_recv(cx) {
                 Poll::Ready(Some(Command::Connect(waiter))) => {
+                    self.cause = CONNECT;
                     self.tell(Input::Connect);
                     self.wait_for_connection(waiter);
                 }
@@ -201,7 +214,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     fn handle_wish(&mut self, wish: Wish) {
         match wish {
-            Wish::Reconnect => self.tell(Input::Reconnect),
+            Wish::Reconnect(cause) => {
+                if matches!(self.core.state(), ConnectionState::Disconnected(_)) {
+                    self.cause = cause;
+                }
+                self.tell(Input::Reconnect);
+            }
             Wish::Disconnect => {
                 let frame = self.settings.close_frame(&DisconnectionSource::SystemInitiated);
                 self.tell(Input::DisconnectSystem(frame));
@@ -214,6 +232,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     /// Tells the core one thing, and does all that it answers before anything else happens.
     fn tell(&mut self, input: Input) {
+        // Rare enough: a message reaches this only when it means something to the lifecycle.
+        let _inside = self.span.clone().entered();
         let stale = self.core.stale();
         self.core.handle(now(), input);
         if self.core.stale() != stale {

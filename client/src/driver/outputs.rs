@@ -2,7 +2,10 @@
 
 use everwire_engine::{Engine, Message};
 
-use super::{Driver, now};
+use super::{
+    Driver, now,
+    span::{SpanStage, record_end, record_stage},
+};
 use crate::{
     ConnectionState, DisconnectionSource, Snapshot,
     client::Disconnection,
@@ -80,6 +83,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn closed(&mut self, closed: Closed) {
         let Closed { generation, source, received } = closed;
         self.waiting.refuse(..=generation, &source);
+        record_end(&self.span, &source);
+        self.span = tracing::Span::none();
         if generation > 0 {
             self.previous = Some(source.clone());
             if self.previous_info.is_some() {
@@ -92,6 +97,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     fn connected(&mut self) {
         let ConnectionState::Connected(info) = self.core.state().clone() else { return };
+        record_stage(&self.span, SpanStage::Connected);
         self.ping.connection_state_changed(now(), self.settings.pings);
         self.waiting.connected(self.core.generation(), &info);
         self.begin_connected(info);

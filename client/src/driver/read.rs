@@ -115,6 +115,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         if connection.establishing.is_some() {
             connection.lane.deliver(message);
         }
+        if let Some(renewing) = &connection.renewing {
+            renewing.deliver(message);
+        }
         let decoder = &mut self.decoder;
         let event = match catch_unwind(AssertUnwindSafe(|| decoder.decode(message))) {
             Ok(Ok(Some(event))) => event,

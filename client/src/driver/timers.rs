@@ -10,7 +10,7 @@ use everwire_engine::{Engine, EngineError, Stage};
 use everwire_ping::PingClient;
 use tokio::time::Sleep;
 
-use super::{Driver, now};
+use super::{Driver, now, renew::Renewing};
 use crate::{ConnectionState, DisconnectionSource, core::Input, decode::EventDecoder, send::PumpState};
 
 /// One timer of the runtime, set to the earliest deadline of all.
@@ -113,6 +113,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         self.tell(Input::Timeout);
         self.handle_write_deadline(now);
         self.handle_resubscribe_deadline(now);
+        self.handle_renewal(now);
         self.handle_ping(now);
         true
     }
@@ -125,6 +126,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             self.pump.next_expiry(),
             connection.and_then(|connection| connection.stalled).map(|(_, until)| until),
             connection.and_then(|connection| connection.resubscribing.as_ref()).map(|(_, until)| *until),
+            connection.and_then(|connection| connection.renewing.as_ref()).and_then(Renewing::poll_timeout),
         ]
         .into_iter()
         .flatten()

@@ -4,6 +4,7 @@ use super::{Finding, Source};
 
 /// The files and folders that hold decisions.
 const CORES: &[&str] = &[
+    "client/src/auth/renewal.rs",
     "client/src/core",
     "client/src/decode",
     "client/src/health.rs",
