@@ -47,7 +47,7 @@ enum Closing {
 }
 
 /// The pure core of a client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lifecycle {
     limits: Limits,
     /// Whether `Connected` waits for a health check; otherwise the end of the authentication is enough.
@@ -157,13 +157,16 @@ impl Lifecycle {
                 let flush = self.state.is_connected();
                 self.close(now, DisconnectionSource::UserInitiated, frame, flush);
             }
-            (S::Disconnecting(_), Input::Disconnect(_)) => {
-                self.wanted = false;
+            (S::Disconnecting(source), Input::Disconnect(_)) => {
+                if matches!(source, DisconnectionSource::UserInitiated) {
+                    // No change of state, and still to be known: a wish may have come in between.
+                    self.set_wanted(false);
+                } else {
+                    self.wanted = false;
+                    self.enter(S::Disconnecting(DisconnectionSource::UserInitiated));
+                }
                 if std::mem::take(&mut self.connect_queued) {
                     self.outputs.push_back(Output::Refused(DisconnectionSource::UserInitiated));
-                }
-                if !matches!(self.state, S::Disconnecting(DisconnectionSource::UserInitiated)) {
-                    self.enter(S::Disconnecting(DisconnectionSource::UserInitiated));
                 }
             }
 

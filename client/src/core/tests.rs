@@ -348,6 +348,32 @@ fn rule_2_connect_while_closing_is_queued_behind_the_close_and_a_disconnect_take
     assert!(world.said.iter().any(|output| matches!(output, Output::Refused(_))));
 }
 
+/// A wish that is taken back while the old connection closes is known at once, not only when it has closed.
+#[test]
+fn rule_2_a_wish_that_is_taken_back_during_a_users_close_is_told() {
+    let mut world = World::at("Connected");
+    world.tell(disconnect()).tell(Input::Connect).tell(disconnect());
+    let told = world.said.iter().rev().find_map(|output| match output {
+        Output::Changed(snapshot) | Output::IntentChanged(snapshot) => Some(snapshot.wanted),
+        _ => None,
+    });
+    assert_eq!(told, Some(false));
+}
+
+/// Who closes for another reason reads on for the peer's close frame alone: a driver that is told to wait for
+/// the drain of a socket that is dry would spin.
+#[test]
+fn rule_2_a_close_for_another_reason_does_not_await_the_drain_of_an_announced_error() {
+    for input in [disconnect(), system(), no_pong()] {
+        let mut world = World::at("Connected");
+        world.tell(announced(40));
+        assert!(world.core.awaits_drain());
+        world.tell(input.clone());
+        assert_eq!(world.core.state().name(), "Disconnecting");
+        assert!(!world.core.awaits_drain(), "{input:?}");
+    }
+}
+
 /// §2 and §7: the error frame is the reason; what the server sent before it closed is read, its close frame too.
 #[test]
 fn rule_2_an_announced_error_waits_for_what_has_arrived() {
