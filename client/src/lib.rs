@@ -10,6 +10,9 @@ mod delivery;
 mod driver;
 mod health;
 mod hooks;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod model;
 pub mod reliable;
 mod request;
 mod send;

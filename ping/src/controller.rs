@@ -209,17 +209,18 @@ impl PingController {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "model"))]
+#[doc(hidden)]
 impl PingController {
     /// The state with its instants as signed distances from `now`, so that a model can compare states of
     /// different moments.
-    pub(crate) fn relative_to(&self, now: Instant) -> impl Eq + std::hash::Hash + use<> {
+    pub fn relative_to(&self, now: Instant) -> impl Eq + std::hash::Hash + use<> {
         let distance = |at: Instant| {
-            (at.saturating_duration_since(now).as_secs(), now.saturating_duration_since(at).as_secs())
+            (at.saturating_duration_since(now).as_millis(), now.saturating_duration_since(at).as_millis())
         };
         let phase = match self.phase {
             Phase::Idle => (0, (0, 0), (0, 0)),
-            Phase::Resting { ping_at, patience } => (1, distance(ping_at), (patience.as_secs(), 0)),
+            Phase::Resting { ping_at, patience } => (1, distance(ping_at), (patience.as_millis(), 0)),
             Phase::AwaitingPong { sent_at, deadline } => (2, distance(sent_at), distance(deadline)),
         };
         (phase, self.paused_since.map(distance), self.heard)
@@ -328,6 +329,28 @@ mod tests {
             assert_eq!(bench.due(), Some(28));
         }
         bench.tick(28);
+        assert_eq!(bench.log.lines, ["25 ping", "28 disconnect"]);
+    }
+
+    #[test]
+    fn whether_a_pong_is_awaited_is_told() {
+        let mut bench = Bench::connected();
+        assert!(!bench.controller.is_awaiting_pong());
+        bench.run_to(25);
+        assert!(bench.controller.is_awaiting_pong());
+        bench.pong(26);
+        assert!(!bench.controller.is_awaiting_pong());
+    }
+
+    #[test]
+    fn a_borrowed_client_serves_as_well() {
+        let mut bench = Bench::connected();
+        for second in [25, 28] {
+            bench.log.now = second;
+            let mut borrowed = &mut bench.log;
+            let now = bench.start + Duration::from_secs(second);
+            bench.controller.handle_timeout(now, &mut borrowed);
+        }
         assert_eq!(bench.log.lines, ["25 ping", "28 disconnect"]);
     }
 

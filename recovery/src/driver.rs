@@ -88,7 +88,8 @@ pub(crate) async fn run<C: RecoverableClient>(
     }
 }
 
-fn carry_out<C: RecoverableClient>(client: &C, decision: Decision) {
+/// Does what was decided, as far as it is the client's to do.
+pub(crate) fn carry_out<C: RecoverableClient>(client: &C, decision: Decision) {
     match decision {
         Decision::Connect { cause, .. } => client.reconnect_because(cause),
         Decision::Probe { deadline, .. } => client.probe(deadline),

@@ -136,6 +136,26 @@ impl fmt::Debug for Ladder {
 }
 
 #[cfg(test)]
+impl Ladder {
+    /// A copy, with the formula of the start and draws that depend on the seed alone.
+    pub(crate) fn fork(&self, seed: u64) -> Self {
+        let strategy = Box::new(crate::Exponential::full());
+        Self { strategy, rng: Rng::seeded(seed), opened: self.opened.clone(), ..*self }
+    }
+
+    /// All that decides what comes next with the formula of the start, whose step no longer grows after six.
+    pub(crate) fn summary(
+        &self,
+        now: Instant,
+        options: &RecoveryOptions,
+    ) -> impl Eq + std::hash::Hash + use<> {
+        let ages =
+            self.opened.iter().map(|at| now.duration_since(*at)).filter(|age| *age < options.burst_window);
+        (self.taken.min(6), self.fast, ages.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Exponential;

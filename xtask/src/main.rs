@@ -10,6 +10,7 @@ mod ci;
 mod demo;
 mod herd;
 mod lint;
+mod model;
 mod netns;
 mod setup;
 mod test;
@@ -51,6 +52,11 @@ const COMMANDS: &[Command] = &[
         name: "herd",
         help: "fleets after an outage, beside other libraries: --clients N, --seed N, --svg DIR",
         run: herd::run,
+    },
+    Command {
+        name: "model",
+        help: "the cores together against everything that can happen, in every order: --depth N",
+        run: model::run,
     },
     Command {
         name: "autobahn",

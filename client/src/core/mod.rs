@@ -7,6 +7,8 @@
 //! counted in [`Lifecycle::stale`].
 
 mod input;
+#[cfg(feature = "model")]
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,17 @@ pub(crate) struct Limits {
     pub(crate) close: Duration,
     /// The close handshake with a peer, or over a path, that is believed dead.
     pub(crate) close_dead: Duration,
+}
+
+impl Limits {
+    /// Those of §1.
+    pub(crate) const DEFAULT: Self = Self {
+        connect: Duration::from_secs(15),
+        authenticate: Duration::from_secs(10),
+        flush: Duration::from_secs(2),
+        close: Duration::from_secs(5),
+        close_dead: Duration::from_secs(1),
+    };
 }
 
 /// How far a closing connection is.
@@ -283,6 +296,8 @@ impl Lifecycle {
     fn close(&mut self, now: Instant, source: DisconnectionSource, frame: CloseFrame, flush: bool) {
         let dialling = matches!(self.state, ConnectionState::Connecting);
         self.deadline = None;
+        // Whatever the reason is now, the drain of what the server announced before is awaited no more.
+        self.announced = None;
         self.enter(ConnectionState::Disconnecting(source.clone()));
         if dialling {
             self.outputs.push_back(Output::Drop);

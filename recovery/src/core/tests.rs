@@ -1,5 +1,6 @@
 //! The rules as sentences, on virtual time.
 
+mod model;
 mod random;
 
 use std::{net::SocketAddr, time::SystemTime};

@@ -1,0 +1,25 @@
+//! A lifecycle in a form that a model checker can compare.
+
+use std::{hash::Hash, time::Instant};
+
+use super::{Closing, Lifecycle};
+
+impl Lifecycle {
+    /// All that decides what comes next, with instants as distances from `now`. The number of the attempt and
+    /// the count of stale inputs are left out: they grow, and nothing depends on how large they are.
+    pub(crate) fn summary(&self, now: Instant) -> impl Eq + Hash + use<> {
+        let distance = |at: Instant| {
+            (at.saturating_duration_since(now).as_millis(), now.saturating_duration_since(at).as_millis())
+        };
+        let closing = self.closing.map(|closing| match closing {
+            Closing::Flushing { until } => (true, distance(until)),
+            Closing::AwaitingEnd { until } => (false, distance(until)),
+        });
+        let state = (self.state.name(), self.state.source().map(|source| format!("{source:?}")));
+        let intent = (self.wanted, self.connect_queued);
+        let announced = self.announced.as_ref().map(|error| error.code);
+        let received = self.received.as_ref().map(|frame| frame.code.get());
+        let pending = self.outputs.len();
+        (state, intent, self.deadline.map(distance), closing, announced, received, self.addresses, pending)
+    }
+}

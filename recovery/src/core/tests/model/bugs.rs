@@ -1,0 +1,20 @@
+//! Bugs of a driver, put in on purpose: the model must find each.
+
+/// What the world does wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Bug {
+    /// The client takes a retry of recovery for a wish of its user.
+    RetryRevivesAWithdrawnWish,
+    /// The end of a connection is not told to recovery.
+    EndIsNotTold,
+    /// What an old socket says counts as said by the current one.
+    OldSocketIsHeard,
+    /// The ping goes on after its connection has ended.
+    PingOutlivesTheConnection,
+    /// A queued message is dropped with its connection, and nobody is told.
+    MessageDroppedInSilence,
+    /// While the monitor says "offline", timers do not run.
+    HintIsALock,
+    /// Recovery stops and does not say so.
+    StopIsSilent,
+}
