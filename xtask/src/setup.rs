@@ -17,8 +17,12 @@ const PACKAGES: &[Package] = &[
         name: "iproute2",
         reason: "`ip`: network namespaces, for faults of a network (cargo xtask netns)",
     },
+    Package { name: "haproxy", reason: "a front for TLS that is not ours, for the tests of the engine" },
+    Package { name: "microsocks", reason: "a SOCKS5 proxy that is not ours, for the tests of the engine" },
+    Package { name: "nginx", reason: "a front for TLS that is not ours, for the tests of the engine" },
     Package { name: "python3-venv", reason: "the conformance cases of the protocol (cargo xtask autobahn)" },
     Package { name: "python3-websockets", reason: "a server that is not ours, for the tests of `watch`" },
+    Package { name: "tinyproxy-bin", reason: "an HTTP proxy that is not ours, for the tests of the engine" },
 ];
 
 pub(crate) fn run(arguments: &[String]) -> ExitCode {

@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -35,13 +35,24 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A TLS server with a certificate for these names, after `adapt` has had its way with it.
-    pub fn acceptor(&self, names: &[&str], adapt: impl FnOnce(&mut CertificateParams)) -> TlsAcceptor {
+    /// A certificate for these names and its key, after `adapt` has had its way with it.
+    fn issue(&self, names: &[&str], adapt: impl FnOnce(&mut CertificateParams)) -> (Certificate, KeyPair) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         adapt(&mut params);
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (params.signed_by(&key, &self.0).unwrap(), key)
+    }
+
+    /// A certificate for these names and its key, for servers that read files.
+    pub fn certificate_pem(&self, names: &[&str]) -> (String, String) {
+        let (certificate, key) = self.issue(names, |_| {});
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A TLS server with a certificate for these names, after `adapt` has had its way with it.
+    pub fn acceptor(&self, names: &[&str], adapt: impl FnOnce(&mut CertificateParams)) -> TlsAcceptor {
+        let (certificate, key) = self.issue(names, adapt);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -26,7 +26,10 @@ pub(in crate::pipeline) fn check(head: &Head, rest: &[u8], had_credentials: bool
     match head.status {
         status if status.is_success() && rest.is_empty() => Ok(()),
         status if status.is_success() => Err(refused("bytes came before the tunnel was used")),
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(unauthorized(had_credentials)),
+        // 401 is what tinyproxy says of a wrong password. The server cannot be meant: nobody has reached it.
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => {
+            Err(unauthorized(had_credentials))
+        }
         status => Err(refused(format!("it answered CONNECT with HTTP {}", status.as_u16()))),
     }
 }
@@ -63,7 +66,9 @@ mod tests {
     fn any_success_is_a_tunnel_and_everything_else_has_its_kind() {
         assert!(answered(200, b"").is_ok());
         assert!(answered(204, b"").is_ok());
-        assert_eq!(answered(407, b"").unwrap_err().kind(), EngineErrorKind::ProxyAuthentication);
+        for status in [401, 407] {
+            assert_eq!(answered(status, b"").unwrap_err().kind(), EngineErrorKind::ProxyAuthentication);
+        }
         for status in [101, 302, 403, 502] {
             let error = answered(status, b"").unwrap_err();
             assert_eq!(error.kind(), EngineErrorKind::Proxy);
