@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "metrics")]
+use crate::metrics::Facade;
 use crate::state::DisconnectionSource;
 
 /// How a client is doing, at one moment. Counters run from the client's construction over all connections.
@@ -28,6 +30,8 @@ pub struct Health {
     pub time_in_state: Duration,
     /// Round trips of pings; `None` before the first pong.
     pub rtt: Option<RoundTrips>,
+    /// How many pings were sent.
+    pub pings: u64,
     /// How many pongs did not come in time.
     pub missed_pongs: u64,
     /// How often credentials were renewed before they expired.
@@ -85,6 +89,8 @@ struct Shared {
     late_events: AtomicU64,
     delivery_queue: AtomicU64,
     rare: Mutex<Rare>,
+    #[cfg(feature = "metrics")]
+    facade: Facade,
 }
 
 #[derive(Default)]
@@ -92,10 +98,14 @@ struct Rare {
     generation: u64,
     attempts: u64,
     connections: u64,
+    pings: u64,
     missed_pongs: u64,
     renewals: u64,
     failed_renewals: u64,
     state_since: Option<Instant>,
+    /// Since when the present attempt is under way, while it is.
+    #[cfg(feature = "metrics")]
+    attempt_since: Option<Instant>,
     last_cause: Option<DisconnectionSource>,
     round_trips: Histogram,
 }
@@ -143,20 +153,34 @@ impl HealthRecorder {
         let mut rare = self.rare();
         rare.generation = generation;
         rare.attempts += 1;
+        #[cfg(feature = "metrics")]
+        {
+            rare.attempt_since = rare.state_since;
+            self.0.facade.attempts.increment(1);
+        }
     }
 
     /// A connection is fully established.
     pub(crate) fn connected(&self) {
-        self.rare().connections += 1;
+        let mut rare = self.rare();
+        rare.connections += 1;
+        #[cfg(feature = "metrics")]
+        if let (Some(since), Some(now)) = (rare.attempt_since.take(), rare.state_since) {
+            self.0.facade.connected(now.saturating_duration_since(since));
+        }
     }
 
     /// The state changed.
     pub(crate) fn state_changed(&self, now: Instant) {
         self.rare().state_since = Some(now);
+        #[cfg(feature = "metrics")]
+        self.0.facade.connected.set(0);
     }
 
     /// A connection or an attempt ended.
     pub(crate) fn disconnected(&self, cause: DisconnectionSource) {
+        #[cfg(feature = "metrics")]
+        self.0.facade.disconnected(&cause);
         let displaced = self.rare().last_cause.replace(cause);
         drop(displaced); // may hold a user's error, so not under the lock
     }
@@ -164,17 +188,56 @@ impl HealthRecorder {
     /// A pong came, so long after its ping.
     pub(crate) fn pong(&self, round_trip: Duration) {
         self.rare().round_trips.record(round_trip);
+        #[cfg(feature = "metrics")]
+        self.0.facade.round_trip.record(round_trip);
+    }
+
+    /// A ping leaves.
+    pub(crate) fn ping(&self) {
+        self.rare().pings += 1;
+        #[cfg(feature = "metrics")]
+        self.0.facade.pings.increment(1);
     }
 
     /// A pong was due and did not come.
     pub(crate) fn missed_pong(&self) {
         self.rare().missed_pongs += 1;
+        #[cfg(feature = "metrics")]
+        self.0.facade.missed_pongs.increment(1);
     }
 
     /// Credentials were renewed before they expired, or could not be.
     pub(crate) fn renewed(&self, good: bool) {
         let mut rare = self.rare();
         *(if good { &mut rare.renewals } else { &mut rare.failed_renewals }) += 1;
+        #[cfg(feature = "metrics")]
+        self.0.facade.renewed(good);
+    }
+
+    /// Hands on what has changed since the last call, with the depth of the send queue in messages and bytes: once
+    /// per turn of the driver, never per message.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn publish(&self, send_queue: (usize, usize)) {
+        let shared = &*self.0;
+        let facade = &shared.facade;
+        facade.messages_received.reach(shared.messages_received.load(Relaxed));
+        facade.bytes_received.reach(shared.bytes_received.load(Relaxed));
+        facade.messages_sent.reach(shared.messages_sent.load(Relaxed));
+        facade.bytes_sent.reach(shared.bytes_sent.load(Relaxed));
+        facade.rejects.reach(shared.rejects.load(Relaxed));
+        facade.handler_panics.reach(shared.handler_panics.load(Relaxed));
+        facade.late_events.reach(shared.late_events.load(Relaxed));
+        facade.delivery_queue.set(shared.delivery_queue.load(Relaxed));
+        facade.send_queue_messages.set(send_queue.0 as u64);
+        facade.send_queue_bytes.set(send_queue.1 as u64);
+    }
+
+    /// The driver has ended: what its gauges stood at is taken back.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn end(&self) {
+        self.0.delivery_queue.store(0, Relaxed);
+        self.publish((0, 0));
+        self.0.facade.connected.set(0);
     }
 
     /// The figures as they are now, with the depth of the send queue in messages and bytes.
@@ -187,6 +250,7 @@ impl HealthRecorder {
             connections: rare.connections,
             time_in_state: rare.state_since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             rtt: rare.round_trips.figures(),
+            pings: rare.pings,
             missed_pongs: rare.missed_pongs,
             renewals: rare.renewals,
             failed_renewals: rare.failed_renewals,

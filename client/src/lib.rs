@@ -10,6 +10,8 @@ mod delivery;
 mod driver;
 mod health;
 mod hooks;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;

@@ -80,8 +80,42 @@ impl Sink<Message> for FloodConnection {
     }
 }
 
+/// The handles of a recorder that counts, so that nothing is spared for want of one.
+#[cfg(feature = "metrics")]
+fn count_with_metrics() {
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    struct Counting;
+
+    impl Recorder for Counting {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let count = Arc::new(AtomicU64::new(0));
+            if key.name() == "everwire_client_messages_received_total" {
+                *COUNTED.lock().unwrap() = Some(Arc::clone(&count));
+            }
+            Counter::from_arc(count)
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(Arc::new(AtomicU64::new(0)))
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    metrics::set_global_recorder(Counting).ok().unwrap();
+}
+
+#[cfg(feature = "metrics")]
+static COUNTED: Mutex<Option<Arc<AtomicU64>>> = Mutex::new(None);
+
 #[tokio::test]
 async fn a_received_message_reaches_the_handler_without_an_allocation() {
+    #[cfg(feature = "metrics")]
+    count_with_metrics();
     let flood = Flood::default();
     let server = flood.clone();
     let engine = engine_fn(move |_| {
@@ -117,4 +151,6 @@ async fn a_received_message_reaches_the_handler_without_an_allocation() {
     }
     assert_eq!(allocations, 0, "for 10,000 messages");
     assert_eq!(client.health().messages_received, all);
+    #[cfg(feature = "metrics")]
+    assert_eq!(COUNTED.lock().unwrap().as_ref().map(|count| count.load(Relaxed)), Some(all));
 }

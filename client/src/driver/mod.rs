@@ -133,8 +133,16 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     /// Runs until the last handle is gone and the connection is closed.
     pub(crate) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
+        poll_fn(|cx| {
+            let poll = self.poll(cx);
+            #[cfg(feature = "metrics")]
+            self.recorder.publish(self.pump.depth());
+            poll
+        })
+        .await;
         self.pump.close();
+        #[cfg(feature = "metrics")]
+        self.recorder.end();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -151,6 +151,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         {
             let ping = (self.settings.ping_request)(info);
             if let Some(ping) = ping {
+                self.recorder.ping();
                 self.pump.urgent(ping);
             }
         }

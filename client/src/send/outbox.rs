@@ -91,6 +91,11 @@ impl Room {
                 && self.bytes.saturating_add(bytes) <= self.limits.bytes())
     }
 
+    /// Messages, and their bytes.
+    pub(super) const fn depth(&self) -> (usize, usize) {
+        (self.messages, self.bytes)
+    }
+
     const fn reserve(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;
@@ -222,8 +227,7 @@ impl Outbox {
 
     /// What is queued or handed over and not yet settled: messages, and bytes of payload.
     pub(crate) fn depth(&self) -> (usize, usize) {
-        let room = self.lock().room;
-        (room.messages, room.bytes)
+        self.lock().room.depth()
     }
 
     pub(super) fn poll_slot(&self, slot: SlotKey, waker: &Waker) -> Poll<SendOutcome> {

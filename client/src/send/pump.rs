@@ -50,6 +50,9 @@ pub(crate) struct Pump {
     progress: u64,
     /// The application's messages flushed since the last look, and their bytes.
     sent: (u64, u64),
+    /// What counted against the limits at the last lock: messages, and their bytes.
+    #[cfg(feature = "metrics")]
+    depth: (usize, usize),
     earliest: Option<Instant>,
 }
 
@@ -73,6 +76,8 @@ impl Pump {
             gate: Gate::Closed,
             progress: 0,
             sent: (0, 0),
+            #[cfg(feature = "metrics")]
+            depth: (0, 0),
             earliest: None,
         };
         (outbox, pump)
@@ -210,6 +215,12 @@ impl Pump {
     /// much of one large message has gone is known to the connection alone.)
     pub(crate) const fn progress(&self) -> u64 {
         self.progress
+    }
+
+    /// What waits, in messages and bytes, as it was when the driver last looked. No lock.
+    #[cfg(feature = "metrics")]
+    pub(crate) const fn depth(&self) -> (usize, usize) {
+        self.depth
     }
 
     /// How many of the application's messages were flushed since the last call, and their bytes.
@@ -353,6 +364,10 @@ impl Pump {
             }
         }
         self.earliest = shared.earliest;
+        #[cfg(feature = "metrics")]
+        {
+            self.depth = shared.room.depth();
+        }
         drop(shared);
         drop(displaced);
         self.wake_all();
