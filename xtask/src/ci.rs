@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    cargo::{cargo, exit, has, succeeds},
-    lint, test,
+    cargo::{cargo, exit, succeeds},
+    coverage, lint, test, tools,
 };
 
 /// The crates that others depend on; each builds without its default features and with all of them.
@@ -32,10 +32,11 @@ impl From<bool> for Outcome {
 type Step = fn() -> Outcome;
 
 /// What is done, in this order. The tests are last, so that the output ends with what their runner says.
-const STEPS: [(&str, Step); 4] = [
+const STEPS: [(&str, Step); 5] = [
     ("lint", || (lint::run(&[]) == ExitCode::SUCCESS).into()),
     ("features", features),
     ("deny", deny),
+    ("coverage", || (coverage::run(&[]) == ExitCode::SUCCESS).into()),
     ("test", || (test::run(&[]) == ExitCode::SUCCESS).into()),
 ];
 
@@ -84,12 +85,24 @@ fn features() -> Outcome {
     good.into()
 }
 
+/// What depends on nothing but the lock file. The advisories change without a commit of ours, so `cargo deny check
+/// advisories` is for a person's own run, and for a job that runs daily.
 fn deny() -> Outcome {
-    if !has("deny") {
-        println!("skipped: needs cargo-deny (cargo install --locked cargo-deny)");
-        return Outcome::Skipped;
+    match tools::DENY.call(&[
+        "--all-features",
+        "--log-level",
+        "error",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]) {
+        Ok(mut command) => succeeds(&mut command).into(),
+        Err(what) => {
+            println!("skipped: needs {what}");
+            Outcome::Skipped
+        }
     }
-    succeeds(&mut cargo(&["deny", "--all-features", "check"])).into()
 }
 
 #[cfg(test)]

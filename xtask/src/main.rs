@@ -7,6 +7,7 @@
 mod autobahn;
 mod cargo;
 mod ci;
+mod coverage;
 mod demo;
 mod herd;
 mod lint;
@@ -14,6 +15,7 @@ mod model;
 mod netns;
 mod setup;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,11 @@ const COMMANDS: &[Command] = &[
         name: "ci",
         help: "lint, features, dependencies and test: what has to hold before a change lands",
         run: ci::run,
+    },
+    Command {
+        name: "coverage",
+        help: "how many lines the tests reach, and which lines of the cores they do not",
+        run: coverage::run,
     },
     Command {
         name: "setup",

@@ -59,6 +59,27 @@ fn own() -> bool {
     findings.is_empty()
 }
 
+/// A file that decides, without its tests.
+pub(crate) struct Core {
+    /// From the root of the repository, with slashes.
+    pub(crate) path: String,
+    /// Its lines, with their numbers.
+    pub(crate) lines: Vec<(usize, String)>,
+}
+
+/// All files that decide.
+pub(crate) fn cores() -> io::Result<Vec<Core>> {
+    let mut sources = Vec::new();
+    for member in MEMBERS {
+        source::read(&root(), &root().join(member), &mut sources)?;
+    }
+    let core = |source: &Source| Core {
+        path: source.path.clone(),
+        lines: source.product_text().map(|(number, line)| (number, line.trim().to_owned())).collect(),
+    };
+    Ok(sources.iter().filter(|source| purity::is_core(source)).map(core).collect())
+}
+
 fn check(root: &Path) -> io::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let mut sources = Vec::new();

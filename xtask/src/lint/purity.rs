@@ -50,6 +50,11 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// Whether a file is one of them, or is in one of their folders.
+pub(super) fn is_core(source: &Source) -> bool {
+    CORES.iter().any(|core| is_within(&source.path, core))
+}
+
 fn check_one(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in source.product_lines() {

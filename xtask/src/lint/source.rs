@@ -55,6 +55,12 @@ impl Source {
         self.all_lines().take(if self.is_tests() { 0 } else { self.lines_before_tests() })
     }
 
+    /// The same lines as they were written.
+    pub(super) fn product_text(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.product_lines().count();
+        self.text.lines().enumerate().take(lines).map(|(index, line)| (index + 1, line))
+    }
+
     /// Up to the module of tests that stands in this file; one that is only declared here ends nothing.
     fn lines_before_tests(&self) -> usize {
         let lines: Vec<_> = self.code.lines().map(str::trim).collect();

@@ -1,0 +1,163 @@
+//! `cargo xtask coverage`: how many lines the tests reach, and which lines of the cores they do not.
+//!
+//! A figure and no gate. What decides is to be reached whole; a line that no test can reach stands, with its
+//! reason, in `xtask/coverage-reasons.txt`.
+
+use std::{collections::BTreeMap, fs, process::ExitCode};
+
+use crate::{
+    cargo::{has, root, succeeds},
+    lint::{self, Core},
+    tools,
+};
+
+const LIBRARIES: [&str; 5] =
+    ["everwire-engine", "everwire-client", "everwire-ping", "everwire-netmon", "everwire-recovery"];
+const REPORT: &str = "target/coverage.lcov";
+const REASONS: &str = "xtask/coverage-reasons.txt";
+
+/// Runs the tests of the libraries with counters in their code, and reads the counters.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    if !arguments.is_empty() {
+        eprintln!("cargo xtask coverage: takes no arguments");
+        return ExitCode::from(2);
+    }
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Problem::Needs(what)) => {
+            println!("skipped: needs {what}");
+            ExitCode::SUCCESS
+        }
+        Err(Problem::Failed(what)) => {
+            eprintln!("cargo xtask coverage: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Problem {
+    Needs(String),
+    Failed(String),
+}
+
+fn measure() -> Result<(), Problem> {
+    let llvm = tools::llvm().map_err(Problem::Needs)?;
+    let runner = if has("nextest") { &["nextest", "--no-fail-fast"][..] } else { &["--no-fail-fast"] };
+    let mut arguments = runner.to_vec();
+    arguments.extend(["--all-features", "--lib", "--tests", "--lcov", "--output-path", REPORT]);
+    for library in LIBRARIES {
+        arguments.extend(["--package", library]);
+    }
+    let mut command = tools::LLVM_COV.call(&arguments).map_err(Problem::Needs)?;
+    llvm.serve(&mut command).map_err(Problem::Failed)?;
+    if !succeeds(&mut command) {
+        return Err(Problem::Failed("a test failed, or its counters cannot be read".to_owned()));
+    }
+    let read = |path: &str| {
+        fs::read_to_string(root().join(path)).map_err(|error| Problem::Failed(format!("{path}: {error}")))
+    };
+    let files = files(&read(REPORT)?, &root().display().to_string());
+    let cores = lint::cores().map_err(|error| Problem::Failed(error.to_string()))?;
+    tell(&files, &cores, &reasons(&read(REASONS)?));
+    Ok(())
+}
+
+/// How often each line of a file ran.
+type Lines = BTreeMap<usize, u64>;
+
+/// The files of a report in the form of lcov, by their paths in the repository.
+fn files(lcov: &str, root: &str) -> BTreeMap<String, Lines> {
+    let mut files: BTreeMap<String, Lines> = BTreeMap::new();
+    let mut file = String::new();
+    for line in lcov.lines() {
+        if let Some(path) = line.strip_prefix("SF:") {
+            file = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
+        } else if let Some((number, count)) = line.strip_prefix("DA:").and_then(|data| data.split_once(',')) {
+            if let (Ok(number), Ok(count)) = (number.parse(), count.parse::<u64>()) {
+                *files.entry(file.clone()).or_default().entry(number).or_default() += count;
+            }
+        }
+    }
+    files
+}
+
+/// A line that no test reaches, for a reason: `path | the line | the reason`.
+fn reasons(text: &str) -> BTreeMap<(String, String), String> {
+    let mut reasons = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let mut parts = line.splitn(3, " | ").map(str::trim);
+        if let (Some(path), Some(code), Some(reason)) = (parts.next(), parts.next(), parts.next()) {
+            reasons.insert((path.to_owned(), code.to_owned()), reason.to_owned());
+        }
+    }
+    reasons
+}
+
+/// Reached and counted lines.
+fn share<'a>(lines: impl Iterator<Item = &'a u64>) -> (usize, usize) {
+    lines.fold((0, 0), |(reached, all), count| (reached + usize::from(*count > 0), all + 1))
+}
+
+fn percent((reached, all): (usize, usize)) -> String {
+    let permille = (reached * 1000).checked_div(all).unwrap_or(1000);
+    format!("{}.{} % of {all} lines", permille / 10, permille % 10)
+}
+
+fn tell(files: &BTreeMap<String, Lines>, cores: &[Core], reasons: &BTreeMap<(String, String), String>) {
+    for member in ["engine", "client", "ping", "netmon", "recovery"] {
+        let inside = files.iter().filter(|(path, _)| path.starts_with(&format!("{member}/src/")));
+        println!("coverage: {member:<8} {}", percent(share(inside.flat_map(|(_, lines)| lines.values()))));
+    }
+    let mut total = (0, 0);
+    let mut told = 0;
+    let mut open = Vec::new();
+    for core in cores {
+        let Some(lines) = files.get(&core.path) else { continue };
+        for (number, code) in &core.lines {
+            let Some(count) = lines.get(number) else { continue };
+            total.1 += 1;
+            if *count > 0 {
+                total.0 += 1;
+            } else if reasons.contains_key(&(core.path.clone(), code.clone())) {
+                told += 1;
+            } else {
+                open.push(format!("{}:{number}: {code}", core.path));
+            }
+        }
+    }
+    println!(
+        "coverage: cores    {}; {told} not reached for a reason, {} without",
+        percent(total),
+        open.len()
+    );
+    for line in open {
+        println!("  {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_file_by_file_and_counts_add_up() {
+        let lcov = "SF:/r/a/src/b.rs\nDA:1,0\nDA:2,3\nend_of_record\nSF:/r/c.rs\nDA:1,1\nDA:1,2\n";
+        let files = files(lcov, "/r");
+        assert_eq!(files["a/src/b.rs"], Lines::from([(1, 0), (2, 3)]));
+        assert_eq!(files["c.rs"][&1], 3);
+        assert_eq!(share(files["a/src/b.rs"].values()), (1, 2));
+    }
+
+    #[test]
+    fn a_share_is_told_with_one_digit() {
+        assert_eq!(percent((2, 3)), "66.6 % of 3 lines");
+        assert_eq!(percent((0, 0)), "100.0 % of 0 lines");
+    }
+
+    #[test]
+    fn a_reason_belongs_to_a_line_of_a_file() {
+        let reasons = reasons("# comment\nping/src/a.rs | _ => {} | the core never asks\n");
+        let line = ("ping/src/a.rs".to_owned(), "_ => {}".to_owned());
+        assert_eq!(reasons[&line], "the core never asks");
+    }
+}
