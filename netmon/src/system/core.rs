@@ -3,7 +3,7 @@
 //! A watcher's event is a hint and opens a window; when the window closes, the path is probed and compared
 //! with what was told last. The same is found quietly by a poll, for systems whose watchers say nothing.
 //! So a burst of events becomes one status, and an address that moves between interfaces (gone, then back)
-//! becomes none.
+//! becomes none. One thing does not wait for the end of the window: that a link of the path stopped running.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,21 +26,25 @@ pub(crate) struct Observation {
     pub(crate) addresses: Option<Arc<[IpAddr]>>,
     /// `None` while no watcher knows.
     pub(crate) ground: Option<Ground>,
+    /// The links that are up, with a carrier; `None` while no watcher knows.
+    pub(crate) running: Option<BTreeSet<u32>>,
 }
 
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Output {
-    /// Look, then call [`Core::handle_observation`].
-    Look,
+    /// Look, then call [`Core::handle_observation`] with the same reason.
+    Look(Why),
     /// Tell this.
     Tell(NetworkStatus),
 }
 
 /// Why we look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Why {
+pub(crate) enum Why {
     Poll,
+    /// A hint came. What may be undone within the window is left to its end.
+    Glance,
     /// A window closed.
     Settled,
     /// Something to be told whatever we see.
@@ -56,11 +60,17 @@ pub(crate) struct Core {
     told: Observation,
     /// Local addresses that were a path once and are still ours: a connection may live on any of them.
     used: BTreeSet<IpAddr>,
-    looking: Why,
     next_poll: Instant,
-    /// When the events of a burst are over.
-    window: Option<Instant>,
+    window: Option<Window>,
     outputs: VecDeque<Output>,
+}
+
+/// The time for the events of a burst to be over.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    end: Instant,
+    /// The loss of a link was told and did not wait for the end.
+    is_told: bool,
 }
 
 impl Core {
@@ -72,7 +82,6 @@ impl Core {
             detector: Detector::new(reading),
             told: Observation::default(),
             used: BTreeSet::new(),
-            looking: Why::Poll,
             next_poll: reading.now + interval,
             window: None,
             outputs: VecDeque::new(),
@@ -83,7 +92,10 @@ impl Core {
 
     /// A watcher said something.
     pub(crate) fn handle_notice(&mut self, now: Instant) {
-        self.window.get_or_insert(now + self.debounce);
+        let window = self.window.get_or_insert(Window { end: now + self.debounce, is_told: false });
+        if !window.is_told {
+            self.look(Why::Glance);
+        }
     }
 
     /// The targets are known now, or are others: compare at once.
@@ -98,7 +110,7 @@ impl Core {
             // What was waited for is seen now too, and whatever settles later is found by the next poll.
             self.window = None;
             self.look(Why::Told(hint));
-        } else if self.window.is_some_and(|end| end <= reading.now) {
+        } else if self.window.is_some_and(|window| window.end <= reading.now) {
             self.window = None;
             self.look(Why::Settled);
         } else if self.next_poll <= reading.now {
@@ -110,8 +122,15 @@ impl Core {
     }
 
     /// What [`Output::Look`] found.
-    pub(crate) fn handle_observation(&mut self, now: Instant, seen: Observation) {
-        match self.looking {
+    pub(crate) fn handle_observation(&mut self, now: Instant, why: Why, seen: Observation) {
+        match why {
+            // An address that went may be back in a moment, on another interface. A carrier that went is a
+            // fact, and costs a live connection no more than a question.
+            Why::Glance if self.has_lost_a_link(&seen) => {
+                self.window = self.window.map(|window| Window { is_told: true, ..window });
+                self.tell(seen, Hint::NetworkChanged);
+            }
+            Why::Glance => {}
             Why::Told(hint) => self.tell(seen, hint),
             Why::Settled if self.is_news(&seen) => self.tell(seen, Hint::NetworkChanged),
             Why::Poll if self.is_news(&seen) => self.handle_notice(now),
@@ -126,12 +145,11 @@ impl Core {
 
     /// When to call [`Core::handle_timeout`] at the latest.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.window.map_or(self.next_poll, |end| end.min(self.next_poll))
+        self.window.map_or(self.next_poll, |window| window.end.min(self.next_poll))
     }
 
     fn look(&mut self, why: Why) {
-        self.looking = why;
-        self.outputs.push_back(Output::Look);
+        self.outputs.push_back(Output::Look(why));
     }
 
     fn is_news(&self, seen: &Observation) -> bool {
@@ -140,6 +158,12 @@ impl Core {
             || paths(&seen.path) != paths(&self.told.path)
             || is_other(seen.ground.as_ref(), self.told.ground.as_ref())
             || self.used.iter().any(|local| is_gone(seen.addresses.as_deref(), *local))
+    }
+
+    /// Whether a link that what was told stands on runs no more.
+    fn has_lost_a_link(&self, seen: &Observation) -> bool {
+        let Some((told, running)) = self.told.ground.as_ref().zip(seen.running.as_ref()) else { return false };
+        told.links.iter().any(|link| link.running && !running.contains(&link.index))
     }
 
     fn tell(&mut self, seen: Observation, hint: Hint) {
@@ -168,7 +192,7 @@ fn is_gone(addresses: Option<&[IpAddr]>, local: IpAddr) -> bool {
 mod tests {
     use std::time::SystemTime;
 
-    use super::*;
+    use super::{super::snapshot::Link, *};
     use crate::Reachability;
 
     const DEBOUNCE: Duration = Duration::from_millis(250);
@@ -200,7 +224,9 @@ mod tests {
         fn drain(&mut self) {
             while let Some(output) = self.core.poll_output() {
                 match output {
-                    Output::Look => self.core.handle_observation(self.reading.now, self.machine.clone()),
+                    Output::Look(why) => {
+                        self.core.handle_observation(self.reading.now, why, self.machine.clone());
+                    }
                     Output::Tell(status) => {
                         let ms = (self.reading.now - self.t0).as_millis() as u64;
                         self.told.push((ms, status));
@@ -247,12 +273,21 @@ mod tests {
             path: Path { reachability: Reachability::Online, locals: vec![ip(local)] },
             addresses: Some(addresses.iter().map(|a| ip(a)).collect()),
             ground: Some(Ground::default()),
+            running: Some([1].into()),
         }
     }
 
     fn nowhere() -> Observation {
         let path = Path { reachability: Reachability::Offline, locals: vec![] };
-        Observation { path, addresses: Some([].into()), ground: Some(Ground::default()) }
+        Observation { path, addresses: Some([].into()), ..via("10.0.0.1", &[]) }
+    }
+
+    /// Online over a link, whose carrier came or went so often.
+    fn over_link(carrier_changes: u32) -> Observation {
+        let running = carrier_changes.is_multiple_of(2);
+        let ground = Ground { links: vec![Link { index: 2, running, carrier_changes }], routes: vec![] };
+        let running = if running { [1, 2].into() } else { [1].into() };
+        Observation { ground: Some(ground), running: Some(running), ..via("10.0.0.1", &["10.0.0.1"]) }
     }
 
     const MS: Duration = Duration::from_millis(1);
@@ -297,6 +332,63 @@ mod tests {
         world.change(via("10.0.0.1", &["10.0.0.1"]));
         world.pass(60 * INTERVAL);
         assert_eq!(world.take(), []);
+    }
+
+    /// §5: a carrier that went is told by the first hint, and what follows within the window is one status more.
+    #[test]
+    fn rule_5_a_lost_carrier_is_told_at_once_and_a_flapping_one_once_in_a_window() {
+        let mut world = World::new(over_link(0));
+        world.take();
+        world.pass(100 * MS);
+        world.change(over_link(1));
+        world.pass(60 * INTERVAL);
+        let told = world.take();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].0, told[0].1.hint), (100, Hint::NetworkChanged));
+
+        world.change(over_link(2));
+        assert_eq!(world.take(), [], "the return of a carrier can wait until its address and routes are back");
+        world.pass(INTERVAL);
+        assert_eq!(world.take().len(), 1);
+
+        for changes in 3..=21 {
+            world.change(over_link(changes));
+            world.pass(10 * MS);
+        }
+        world.pass(60 * INTERVAL);
+        let told = world.take();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[1].0 - told[0].0, 250);
+    }
+
+    /// A link that a program takes away with all that stood on it, though another path is there.
+    #[test]
+    fn a_link_that_vanished_is_told_at_once_with_the_path_that_is_left() {
+        let mut world = World::new(over_link(0));
+        world.take();
+        // A hint before the loss, in the same window, does not delay it.
+        world.change(over_link(0));
+        world.pass(10 * MS);
+        world.change(via("10.1.0.1", &["10.1.0.1"]));
+        let told = world.take();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].0, told[0].1.local_addr), (10, Some(ip("10.1.0.1"))));
+        world.pass(60 * INTERVAL);
+        assert_eq!(world.take(), []);
+    }
+
+    #[test]
+    fn waking_up_to_a_hint_is_told_once() {
+        let mut world = World::new(via("10.0.0.1", &["10.0.0.1"]));
+        world.take();
+        world.reading.now = world.core.poll_timeout() + Duration::from_secs(30);
+        world.core.handle_notice(world.reading.now);
+        world.core.handle_timeout(world.reading);
+        world.core.handle_new_targets();
+        world.drain();
+        let told = world.take();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(matches!(told[0].1.hint, Hint::WokeUp { .. }), "{told:?}");
     }
 
     /// §5: an unrelated bridge is noise of the watcher, and renewing a lease changes nothing.
@@ -394,7 +486,7 @@ mod tests {
     #[test]
     fn a_watcher_that_knows_late_or_forgets_is_no_change() {
         let known = via("10.0.0.1", &["10.0.0.1"]);
-        let unknown = Observation { addresses: None, ground: None, ..known.clone() };
+        let unknown = Observation { addresses: None, ground: None, running: None, ..known.clone() };
         let mut world = World::new(unknown.clone());
         world.take();
         for machine in [known.clone(), unknown, known] {

@@ -50,12 +50,12 @@ pub(crate) async fn run(
         let now = system.clocks().now;
         while let Some(output) = core.poll_output() {
             match output {
-                Output::Look => {
+                Output::Look(why) => {
                     let seen = look(&system, &targets, &snapshots.borrow());
                     if seen.path.reachability == Reachability::Offline {
                         targets.want_lookup();
                     }
-                    core.handle_observation(now, seen);
+                    core.handle_observation(now, why, seen);
                 }
                 Output::Tell(status) => {
                     tracing::debug!(?status, "network");
@@ -99,6 +99,7 @@ fn look(system: &impl System, targets: &Targets, snapshot: &Snapshot) -> Observa
     Observation {
         addresses: snapshot.addresses(&path.locals),
         ground: snapshot.ground(&path.locals, &ips),
+        running: snapshot.running(),
         path,
     }
 }

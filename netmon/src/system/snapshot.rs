@@ -52,8 +52,8 @@ pub(crate) struct Route {
 /// What a path stands on: the links of its addresses, and the routes over them towards the targets.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Ground {
-    links: Vec<Link>,
-    routes: Vec<Route>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) routes: Vec<Route>,
 }
 
 impl Snapshot {
@@ -73,6 +73,12 @@ impl Snapshot {
                 .collect::<BTreeSet<_>>(),
         )
         .map(|all| all.into_iter().collect())
+    }
+
+    /// The links that are up and have a carrier, where a watcher knows.
+    pub(crate) fn running(&self) -> Option<BTreeSet<u32>> {
+        let kernel = self.kernel.as_ref()?;
+        Some(kernel.links.iter().filter(|link| link.running).map(|link| link.index).collect())
     }
 
     /// Whether the watcher that is believed has spoken.

@@ -59,18 +59,11 @@ async fn follow_kernel(
     const PAUSE: Duration = Duration::from_millis(50);
 
     loop {
+        // The first notification of a burst is followed at once, and what comes with it a pause later.
         let kernel = super::rtnetlink::dump().await?;
-        say.send_if_modified(|known| {
-            let is_new = known.kernel.as_ref() != Some(&kernel);
-            if is_new {
-                Arc::make_mut(known).kernel = Some(kernel);
-            }
-            is_new
-        });
-        notifications.changed().await?;
-        // The hint goes out at once, and what it was about is read a little later.
-        say.send_modify(|_| {});
+        say.send_modify(|known| Arc::make_mut(known).kernel = Some(kernel));
         tokio::time::sleep(PAUSE).await;
+        notifications.changed().await?;
         while let Some(more) = notifications.changed().now_or_never() {
             more?;
         }
