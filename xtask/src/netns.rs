@@ -2,11 +2,14 @@
 //! each, and what the whole client makes of it.
 //!
 //! Needs Linux, root and iproute2, and says so aloud where it has to skip. Nothing leaves the namespaces that
-//! it makes, and it removes them when it ends, however it ends; those of a run that was killed go with the
-//! next run.
+//! it makes, and it removes them when it ends, however it ends. The rows run side by side and are printed in
+//! their order; one that fails is tried again, alone, and is found by its name: `cargo xtask netns 'link down'`.
 
+mod crew;
+mod guard;
 mod judge;
 mod lab;
+mod lag;
 mod matrix;
 mod monitor;
 mod trial;
@@ -17,21 +20,22 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-/// Runs the faults whose names contain all of `args`.
+/// How many rows are under way at a time: they wait more than they compute.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Runs the rows whose names contain all of `args`.
 pub(crate) fn run(args: &[String]) -> ExitCode {
     if let Some(want) = wants() {
         println!("skipped: cargo xtask netns needs {want}");
         return ExitCode::SUCCESS;
     }
-    let outcome = build().and_then(|programs| {
-        lab::remove_leftovers()?;
-        let failures = monitor::run(&programs.join("examples/watch_network"), args)?;
-        Ok(failures + matrix::run(&programs, args)?)
-    });
-    match outcome {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(failures) => {
-            eprintln!("{failures} expectations did not hold");
+    match measure(args) {
+        Ok(failed) if failed.is_empty() => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("{} rows are not as they should be; each alone:", failed.len());
+            for name in failed {
+                eprintln!("    cargo xtask netns '{name}'");
+            }
             ExitCode::FAILURE
         }
         Err(problem) => {
@@ -39,6 +43,23 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns the names of the rows that are not as they should be.
+fn measure(wanted: &[String]) -> Result<Vec<String>, String> {
+    let programs = build()?;
+    lab::remove_leftovers()?;
+    let guard = guard::Guard::start()?;
+    lag::start();
+    let mut rows = monitor::rows(&programs.join("examples/watch_network"));
+    rows.extend(matrix::rows(&programs));
+    rows.retain(|row| wanted.iter().all(|part| row.name.contains(part.as_str())));
+    if rows.is_empty() {
+        return Err(format!("no row's name contains {}", wanted.join(" and ")));
+    }
+    let failed = crew::run(&rows, SIDE_BY_SIDE, |line| println!("{line}"));
+    drop(guard);
+    Ok(failed)
 }
 
 /// What is missing to make namespaces here.

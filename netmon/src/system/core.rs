@@ -162,7 +162,9 @@ impl Core {
 
     /// Whether a link that what was told stands on runs no more.
     fn has_lost_a_link(&self, seen: &Observation) -> bool {
-        let Some((told, running)) = self.told.ground.as_ref().zip(seen.running.as_ref()) else { return false };
+        let Some((told, running)) = self.told.ground.as_ref().zip(seen.running.as_ref()) else {
+            return false;
+        };
         told.links.iter().any(|link| link.running && !running.contains(&link.index))
     }
 
@@ -347,7 +349,11 @@ mod tests {
         assert_eq!((told[0].0, told[0].1.hint), (100, Hint::NetworkChanged));
 
         world.change(over_link(2));
-        assert_eq!(world.take(), [], "the return of a carrier can wait until its address and routes are back");
+        assert_eq!(
+            world.take(),
+            [],
+            "the return of a carrier can wait until its address and routes are back"
+        );
         world.pass(INTERVAL);
         assert_eq!(world.take().len(), 1);
 

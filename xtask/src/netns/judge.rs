@@ -25,6 +25,8 @@ pub(super) struct Record {
     pub(super) fault: Duration,
     /// When it had been repaired.
     pub(super) repaired: Duration,
+    /// For how long the machine kept those waiting who wanted to run, from the fault until it was noticed.
+    pub(super) late: Duration,
 }
 
 /// What has to come of the connection.
@@ -137,8 +139,11 @@ impl Record {
             problem("disconnected before the fault".to_owned());
         }
         match (bounds.noticed, verdict.noticed) {
-            (Some(bound), Some(noticed)) if noticed > bound => {
-                problem(format!("noticed after {noticed:?}, not within {bound:?}"));
+            (Some(bound), Some(noticed)) if noticed > bound + self.late => {
+                let late = self.late;
+                problem(format!(
+                    "noticed after {noticed:?}, not within {bound:?} and the {late:?} that the machine was late"
+                ));
             }
             (Some(bound), None) => problem(format!("not noticed within {bound:?}")),
             _ => {}
@@ -264,6 +269,16 @@ mod tests {
             let problems = record.judge(&BOUNDS).problems;
             assert!(problems.iter().any(|problem| problem.contains(word)), "{word}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn what_the_machine_was_late_is_allowed_and_no_more() {
+        let mut record = good();
+        record.signs[1].0 = ms(3600);
+        record.late = ms(99);
+        assert_eq!(record.judge(&BOUNDS).problems.len(), 1);
+        record.late = ms(100);
+        assert_eq!(record.judge(&BOUNDS).problems, [""; 0]);
     }
 
     #[test]

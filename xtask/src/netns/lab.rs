@@ -9,8 +9,9 @@
 //! IPv6 is the same with `fd77:N::`. The default route goes over `eth0`.
 
 use std::{
+    io::Write as _,
     path::Path,
-    process::{self, Command},
+    process::{self, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -21,6 +22,8 @@ pub(super) const SERVER: &str = "10.77.9.2";
 pub(super) const SERVER_V6: &str = "fd77:9::2";
 
 const PREFIX: &str = "everwire-";
+
+const NAMES: [&str; 3] = ["client", "router", "server"];
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -38,30 +41,47 @@ impl Lab {
     /// With IPv4 and IPv6 on every link.
     pub(super) fn new() -> Result<Self, String> {
         let lab = Self { prefix: format!("{}{}-", prefix(), LABS.fetch_add(1, Ordering::Relaxed)) };
-        for name in ["client", "router", "server"] {
-            ip(&["netns", "add", &lab.name(name)])?;
-            // Without the wait for duplicates, so that addresses serve at once.
-            let sysctl = "for f in accept_dad dad_transmits accept_ra; do echo 0 > /proc/sys/net/ipv6/conf/default/$f; done; \
-                          echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
-            lab.sh(
-                name,
-                if name == "router" { sysctl } else { sysctl.split("; echo 1").next().unwrap_or(sysctl) },
-            )?;
-            lab.ip(name, "link set lo up")?;
-        }
-        for (name, link, net) in [("client", "eth0", 0), ("client", "wifi0", 1), ("server", "srv0", 9)] {
-            let router = lab.name("router");
-            lab.ip(name, &format!("link add name {link} type veth peer name {link} netns {router}"))?;
-            for (name, host) in [(name, 2), ("router", 1)] {
-                lab.ip(name, &format!("address add 10.77.{net}.{host}/24 dev {link}"))?;
-                lab.ip(name, &format!("address add fd77:{net}::{host}/64 dev {link} nodad"))?;
-                lab.ip(name, &format!("link set {link} up"))?;
-            }
-        }
-        for (name, net, link) in [("client", 0, "eth0"), ("server", 9, "srv0")] {
-            lab.ip(name, &format!("route add default via 10.77.{net}.1 dev {link}"))?;
-            lab.ip(name, &format!("route add default via fd77:{net}::1 dev {link}"))?;
-        }
+        let [client, router, server] = NAMES.map(|name| lab.name(name));
+        batch(&[], &[&client, &router, &server].map(|name| format!("netns add {name}")))?;
+        // Without the wait for duplicates, so that addresses serve at once.
+        let quick = "for f in accept_dad dad_transmits accept_ra; do echo 0 > /proc/sys/net/ipv6/conf/default/$f; done";
+        let forward =
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
+        lab.sh("client", quick)?;
+        lab.sh("server", quick)?;
+        lab.sh("router", &format!("{quick}; {forward}"))?;
+        let link = |name: &str, net: u32| {
+            // The two ends have indexes of their own. Of a link whose peer has the same, Linux tells a change of
+            // the carrier late when any other link of the machine, in whichever namespace, changed just before.
+            let (here, there) = (100 + net, 200 + net);
+            format!(
+                "link add name {name} index {here} type veth peer name {name} index {there} netns {router}"
+            )
+        };
+        let end = |name: &str, net: u32, host: u32| {
+            [
+                format!("address add 10.77.{net}.{host}/24 dev {name}"),
+                format!("address add fd77:{net}::{host}/64 dev {name} nodad"),
+                format!("link set {name} up"),
+            ]
+        };
+        let default = |name: &str, net: u32| {
+            [
+                format!("route add default via 10.77.{net}.1 dev {name}"),
+                format!("route add default via fd77:{net}::1 dev {name}"),
+            ]
+        };
+        let up = || "link set lo up".to_owned();
+        batch(&["-n", &client], &[up(), link("eth0", 0), link("wifi0", 1)])?;
+        batch(&["-n", &server], &[up(), link("srv0", 9)])?;
+        let links = [("eth0", 0), ("wifi0", 1), ("srv0", 9)];
+        let ends = links.iter().flat_map(|(name, net)| end(name, *net, 1));
+        batch(&["-n", &router], &ends.chain([up()]).collect::<Vec<_>>())?;
+        batch(
+            &["-n", &client],
+            &[&end("eth0", 0, 2)[..], &end("wifi0", 1, 2), &default("eth0", 0)].concat(),
+        )?;
+        batch(&["-n", &server], &[&end("srv0", 9, 2)[..], &default("srv0", 9)].concat())?;
         Ok(lab)
     }
 
@@ -103,10 +123,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for name in ["client", "router", "server"] {
-            // One that was never made is none to remove, and there is nobody left to tell.
-            let _ = ip(&["netns", "delete", &self.name(name)]);
-        }
+        // One that was never made is none to remove, and there is nobody left to tell.
+        let _ = batch(&["-force"], &NAMES.map(|name| format!("netns delete {}", self.name(name))));
     }
 }
 
@@ -126,6 +144,23 @@ pub(super) fn remove_leftovers() -> Result<(), String> {
 
 fn ip(arguments: &[&str]) -> Result<(), String> {
     output(arguments).map(drop)
+}
+
+/// Many commands by one process, in order, up to the first that fails.
+fn batch(options: &[&str], commands: &[String]) -> Result<(), String> {
+    let mut command = Command::new("ip");
+    command.args(options).args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("ip does not run: {error}"))?;
+    if let Some(mut input) = child.stdin.take() {
+        // Should it not read to the end, it says why.
+        let _ = input.write_all(commands.join("\n").as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| format!("ip: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("ip {} {commands:?}: {}", options.join(" "), said.trim()))
 }
 
 fn output(arguments: &[&str]) -> Result<String, String> {

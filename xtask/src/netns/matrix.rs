@@ -4,21 +4,22 @@
 use std::{path::Path, time::Duration};
 
 use super::{
+    crew::{Row, Told},
     judge::{Bounds, Fate, Verdict},
-    trial::{Ended, Fault, PING, Repair},
+    trial::{Ended, Fault, Repair},
 };
 
-/// Where the system tells: some 250 ms of debounce; a machine under load may take longer.
+/// Where the system tells; what the machine was late meanwhile is allowed besides.
 const TOLD: Bounds = Bounds {
     fate: Fate::Replaced,
-    noticed: Some(Duration::from_millis(1500)),
+    noticed: Some(Duration::from_millis(300)),
     // The return of a path is told, too, and a fast ladder follows it.
     back: Duration::from_secs(6),
 };
 
 /// Where only an answer that fails to come can tell.
 const PINGED: Bounds = Bounds {
-    noticed: Some(PING.saturating_add(Duration::from_secs(2))),
+    noticed: Some(Duration::from_secs(5)),
     // Nothing tells that it is over: the next rung of the ladder finds it.
     back: Duration::from_secs(20),
     ..TOLD
@@ -180,36 +181,35 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
-/// Makes each fault; returns how many did not end as they should.
-pub(super) fn run(programs: &Path, wanted: &[String]) -> Result<usize, String> {
-    let wants = |fault: &&Fault| wanted.iter().all(|part| fault.name.contains(part.as_str()));
-    let mut faults = FAULTS.iter().filter(wants).peekable();
-    if faults.peek().is_some() {
-        println!(
-            "\nFlushed is what the system took; what it took before the fault was noticed may never be answered.\n"
-        );
-        println!(
-            "| fault | noticed after | back after | sent | flushed | maybe sent | not sent | answered \
-             | lost in silence |\n|---|---|---|---|---|---|---|---|---|"
-        );
-    }
-    let mut failures = 0;
-    for fault in faults {
-        match fault.run(programs)? {
-            Ended::Judged(verdict) => {
-                println!("| {} | {} |", fault.name, row(&verdict));
-                if !verdict.problems.is_empty() {
-                    failures += 1;
-                    println!("| WRONG: {} | | | | | | | | |", verdict.problems.join("; "));
-                }
-            }
-            Ended::Skipped(needs) => println!("| {} | skipped: needs {needs} | | | | | | | |", fault.name),
+const HEAD: &str = "Flushed is what the system took; what it took before the fault was noticed may never be \
+    answered.\n\n| fault | noticed after | back after | sent | flushed | maybe sent | not sent | answered \
+    | lost in silence |\n|---|---|---|---|---|---|---|---|---|";
+
+/// A row for each fault.
+pub(super) fn rows(programs: &Path) -> Vec<Row> {
+    let row = |fault: &'static Fault| {
+        let programs = programs.to_owned();
+        let repaired = match fault.repair {
+            Repair::AtOnce => Duration::ZERO,
+            Repair::Noticed => Duration::from_secs(4),
+            Repair::After(time) => time,
+        };
+        Row {
+            head: HEAD,
+            name: fault.name.to_owned(),
+            takes: repaired + Duration::from_secs(6),
+            run: Box::new(move || {
+                Ok(match fault.run(&programs)? {
+                    Ended::Judged(verdict) => Told { cells: cells(&verdict), problems: verdict.problems },
+                    Ended::Skipped(needs) => Told::skipped(needs),
+                })
+            }),
         }
-    }
-    Ok(failures)
+    };
+    FAULTS.iter().map(row).collect()
 }
 
-fn row(verdict: &Verdict) -> String {
+fn cells(verdict: &Verdict) -> String {
     let time = |time: Option<Duration>| {
         time.map_or_else(|| "never".to_owned(), |time| format!("{} ms", time.as_millis()))
     };

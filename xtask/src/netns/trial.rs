@@ -9,6 +9,7 @@ use std::{
 use super::{
     judge::{Bounds, Record, Verdict},
     lab::Lab,
+    lag,
     watcher::{Watcher, now},
 };
 
@@ -27,9 +28,6 @@ const CLIENT: &[&str] = &[
     "--seed",
     "7",
 ];
-
-/// The ping interval and the pong timeout of [`CLIENT`].
-pub(super) const PING: Duration = Duration::from_secs(3);
 
 /// A message each so often.
 const PACE: Duration = Duration::from_millis(50);
@@ -121,6 +119,10 @@ impl Fault {
         trial.pump(self.bounds.back + Duration::from_secs(2), |record| record.back().is_some())?;
         trial.pump(STEADY, |_| false)?;
         trial.watch(LAST_WORDS, Record::settled)?;
+        if let Some(noticed) = trial.record.noticed() {
+            let fault = trial.origin + trial.record.fault;
+            trial.record.late = lag::between(fault, fault + noticed);
+        }
         Ok(Ended::Judged(trial.record.judge(&self.bounds)))
     }
 }
