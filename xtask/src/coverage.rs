@@ -71,11 +71,11 @@ fn files(lcov: &str, root: &str) -> BTreeMap<String, Lines> {
     let mut file = String::new();
     for line in lcov.lines() {
         if let Some(path) = line.strip_prefix("SF:") {
-            file = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
-        } else if let Some((number, count)) = line.strip_prefix("DA:").and_then(|data| data.split_once(',')) {
-            if let (Ok(number), Ok(count)) = (number.parse(), count.parse::<u64>()) {
-                *files.entry(file.clone()).or_default().entry(number).or_default() += count;
-            }
+            path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').clone_into(&mut file);
+        } else if let Some((number, count)) = line.strip_prefix("DA:").and_then(|data| data.split_once(','))
+            && let (Ok(number), Ok(count)) = (number.parse(), count.parse::<u64>())
+        {
+            *files.entry(file.clone()).or_default().entry(number).or_default() += count;
         }
     }
     files

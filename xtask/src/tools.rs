@@ -111,7 +111,7 @@ impl Llvm {
 }
 
 fn told(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
