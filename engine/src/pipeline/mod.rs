@@ -10,6 +10,7 @@ mod dial;
 pub mod fuzzing;
 mod happy_eyeballs;
 mod head;
+mod key;
 #[cfg(feature = "rustls")]
 mod pins;
 mod proxy;

@@ -3,11 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{
     body::BodyReader,
     head::{Head, HeadReader, read_head},
+    key,
 };
 use crate::{ConnectRequest, EngineError, EngineErrorKind, Refusal, Stage};
 
@@ -31,7 +31,7 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     request: &ConnectRequest,
 ) -> Result<Answer, EngineError> {
-    let key = generate_key();
+    let key = key::generate()?;
     let io_error = |error| invalid("the transport failed").with_source(error);
     io.write_all(&question(request, &key)).await.map_err(io_error)?;
     io.flush().await.map_err(io_error)?;
@@ -82,7 +82,7 @@ pub(crate) fn check_acceptance(
         return Err(invalid("the answer lacks `Connection: Upgrade`"));
     }
     match single(&head.headers, &header::SEC_WEBSOCKET_ACCEPT)? {
-        Some(accept) if accept == derive_accept_key(key.as_bytes()) => {}
+        Some(accept) if accept == key::acceptance(key) => {}
         Some(_) => return Err(invalid("Sec-WebSocket-Accept does not match our key")),
         None => return Err(invalid("the answer lacks Sec-WebSocket-Accept")),
     }
