@@ -1,4 +1,4 @@
-//! The proxy that the environment names, by the rules of curl.
+//! The proxy that the environment names, by the rules of curl; `kept_library` holds them against hyper-util's.
 
 use std::net::IpAddr;
 
@@ -89,7 +89,8 @@ impl Direct {
         let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
         if let Ok(address) = address.parse::<IpAddr>() {
             let bits = if address.is_ipv4() { 32 } else { 128 };
-            let prefix = prefix.map_or(Some(bits), |prefix| prefix.parse().ok())?;
+            let digits = prefix.is_none_or(|prefix| prefix.bytes().all(|byte| byte.is_ascii_digit()));
+            let prefix = prefix.map_or(Some(bits), |prefix| prefix.parse().ok()).filter(|_| digits)?;
             return (prefix <= bits).then_some(Self::Network { address, prefix });
         }
         let domain = entry.strip_prefix("*.").unwrap_or(entry).trim_matches('.').to_ascii_lowercase();
@@ -110,6 +111,8 @@ impl Direct {
                 }
                 _ => false,
             },
+            // `3.4` is no part of the address 1.2.3.4.
+            Self::Domain(_) if host.parse::<IpAddr>().is_ok() => false,
             Self::Domain(domain) => {
                 let host = host.trim_end_matches('.').to_ascii_lowercase();
                 host.strip_suffix(domain.as_str())
@@ -118,6 +121,9 @@ impl Direct {
         }
     }
 }
+
+#[cfg(test)]
+mod kept_library;
 
 #[cfg(test)]
 mod tests {
