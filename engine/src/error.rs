@@ -137,7 +137,7 @@ impl fmt::Display for CertificateProblem {
             Self::Expired => "it has expired",
             Self::NotYetValid => "it is not valid yet (or the clock of this machine is wrong)",
             Self::WrongHost => "it is for another host",
-            Self::UnknownIssuer => "its issuer is not trusted",
+            Self::UnknownIssuer => "nobody who is trusted has issued it (is it self-signed?)",
             Self::Revoked => "it was revoked",
             Self::PinMismatch => "none of the pinned keys is in its chain",
             Self::Other => "it is not acceptable",

@@ -115,18 +115,18 @@ impl TungsteniteEngineBuilder {
     /// # Ok::<(), everwire_engine::EngineError>(())
     /// ```
     pub fn unix_socket(self, path: impl AsRef<Path>) -> Self {
+        let mut builder = self;
         #[cfg(unix)]
         {
-            self.connector(UnixSocket(path.as_ref().into()))
+            builder.connector = Some(Box::new(UnixSocket(path.as_ref().into())));
         }
         #[cfg(not(unix))]
         {
-            let mut builder = self;
             let words = format!("this system has no Unix sockets, so {:?} is out of reach", path.as_ref());
             let error = EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Request);
             builder.error = builder.error.or_else(|| Some(error.with_detail(words)));
-            builder
         }
+        builder
     }
 }
 
@@ -134,13 +134,16 @@ impl TungsteniteEngineBuilder {
 struct UnixSocket(std::path::PathBuf);
 
 #[cfg(unix)]
-impl Connector for UnixSocket {
-    type Transport = tokio::net::UnixStream;
-
-    async fn connect(&self, _endpoint: Endpoint) -> io::Result<Self::Transport> {
-        let connected = tokio::net::UnixStream::connect(&self.0).await;
-        connected.map_err(|error| {
-            io::Error::new(error.kind(), format!("the Unix socket {}: {error}", self.0.display()))
+impl ErasedConnector for UnixSocket {
+    fn connect_boxed(&self, _endpoint: Endpoint) -> BoxFuture<'_, Result<AnyTransport, EngineError>> {
+        Box::pin(async move {
+            let connected = tokio::net::UnixStream::connect(&self.0).await;
+            Ok(AnyTransport::new(connected.map_err(|error| {
+                let words = format!("the Unix socket {}: {error}", self.0.display());
+                EngineError::new(EngineErrorKind::Connect, Stage::Connect)
+                    .with_detail(words)
+                    .with_source(error)
+            })?))
         })
     }
 }

@@ -31,7 +31,7 @@ pub fn socks_reply(bytes: &[u8]) {
     let request = ConnectRequest::new("wss://name.invalid/").expect("a constant");
     let proxy = Proxy::socks5("socks5://user:s3cret@proxy").expect("a constant");
     for credentials in [None, proxy.credentials()] {
-        let (mut socks, _) = proxy::socks::Socks::new(request.endpoint(), credentials).expect("a short name");
+        let (mut socks, _) = proxy::socks::Socks::new(request.endpoint(), credentials);
         let mut rest = bytes;
         let mut steps = 0;
         while socks.wants() > 0 && socks.wants() <= rest.len() {

@@ -74,10 +74,14 @@ impl HeadReader {
             return Ok(());
         }
         // Alert and handshake records of TLS.
-        let words = if matches!(self.buffer[..], [0x15 | 0x16, ..]) {
-            "the answer is TLS, not HTTP: the port wants an encrypted connection (wss://)"
-        } else {
-            "the answer is not HTTP/1.1"
+        let words = match (&self.buffer[..], self.stage) {
+            ([0x15 | 0x16, ..], Stage::Proxy) => {
+                "the answer is TLS, not HTTP: TLS to the proxy itself is not supported, is there a plain port?"
+            }
+            ([0x15 | 0x16, ..], _) => {
+                "the answer is TLS, not HTTP: the port wants an encrypted connection (wss://)"
+            }
+            _ => "the answer is not HTTP/1.1",
         };
         Err(self.error(words))
     }

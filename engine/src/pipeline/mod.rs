@@ -168,7 +168,10 @@ impl TungsteniteEngine {
             io = self.secure(io, request, &mut handshake).await?;
         }
         let answer =
-            stage(Stage::Upgrade, config.deadlines.upgrade, upgrade::upgrade(&mut io, request)).await?;
+            stage(Stage::Upgrade, config.deadlines.upgrade, upgrade::upgrade(&mut io, request)).await;
+        #[cfg(feature = "rustls")]
+        let answer = answer.map_err(tls::blame);
+        let answer = answer?;
         let Accepted { headers, subprotocol, rest } = match answer {
             Answer::Accepted(accepted) => accepted,
             Answer::Refused(refusal) => return Err(EngineError::refused(refusal)),

@@ -1,9 +1,9 @@
 //! TLS: which certificates are trusted, and what a failed handshake means.
 
-use std::{io, sync::Arc};
+use std::{error::Error as _, io, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -193,11 +193,46 @@ pub(crate) async fn handshake(
     io: Stream,
 ) -> Result<TlsStream<Stream>, EngineError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-        EngineError::new(EngineErrorKind::Tls, Stage::Tls)
+        EngineError::new(EngineErrorKind::InvalidRequest, Stage::Tls)
             .with_detail("the host is no name that a certificate could be for")
             .with_source(error)
     })?;
     TlsConnector::from(config).connect(name, io).await.map_err(map_error)
+}
+
+/// An alert that came when the handshake was through for us: so does TLS 1.3 refuse a client's certificate. Whatever
+/// stage was on, the error is of this one.
+pub(crate) fn blame(error: EngineError) -> EngineError {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let cause = cause.and_then(io::Error::get_ref).and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::AlertReceived(alert)) => EngineError::new(EngineErrorKind::Tls, Stage::Tls)
+            .with_detail(alert_words(*alert))
+            .with_source(error),
+        _ => error,
+    }
+}
+
+/// RFC 8446 §6.2, as far as somebody can do something about it.
+const fn alert_words(alert: AlertDescription) -> &'static str {
+    use AlertDescription as A;
+
+    match alert {
+        A::AccessDenied
+        | A::BadCertificate
+        | A::CertificateExpired
+        | A::CertificateRequired
+        | A::CertificateRevoked
+        | A::CertificateUnknown
+        | A::UnknownCA
+        | A::UnsupportedCertificate => {
+            "the server broke it off with an alert: it wants a certificate of ours, or refuses the one it got"
+        }
+        A::ProtocolVersion => "the server broke it off with an alert: it speaks none of our versions of TLS",
+        A::NoApplicationProtocol => "the server broke it off with an alert: it has no http/1.1 there (ALPN)",
+        A::UnrecognisedName => "the server broke it off with an alert: it does not know the host",
+        _ => "the server broke it off with an alert",
+    }
 }
 
 fn map_error(error: io::Error) -> EngineError {
@@ -224,7 +259,7 @@ fn map_error(error: io::Error) -> EngineError {
             EngineErrorKind::Tls,
             Some("the answer is not TLS: the port may want a plain connection (ws://)"),
         ),
-        Some(E::AlertReceived(_)) => (EngineErrorKind::Tls, Some("the server broke it off with an alert")),
+        Some(E::AlertReceived(alert)) => (EngineErrorKind::Tls, Some(alert_words(*alert))),
         Some(_) => (EngineErrorKind::Tls, None),
         None => (EngineErrorKind::Tls, Some("the transport failed or ended")),
     };

@@ -144,7 +144,7 @@ impl Proxy {
                 connect::check(&head, &rest, self.credentials.is_some())
             }
             Protocol::Socks5 => {
-                let (mut socks, mut question) = Socks::new(to, self.credentials.as_ref())?;
+                let (mut socks, mut question) = Socks::new(to, self.credentials.as_ref());
                 loop {
                     if !question.is_empty() {
                         io.write_all(&question).await.map_err(broken)?;

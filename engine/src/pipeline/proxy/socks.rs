@@ -36,13 +36,7 @@ enum Phase {
 
 impl<'a> Socks<'a> {
     /// The conversation and its first bytes.
-    ///
-    /// # Errors
-    /// [`EngineErrorKind::Proxy`](crate::EngineErrorKind::Proxy) for a host that SOCKS cannot name.
-    pub(in crate::pipeline) fn new(
-        to: &Endpoint,
-        credentials: Option<&'a Credentials>,
-    ) -> Result<(Self, Vec<u8>), EngineError> {
+    pub(in crate::pipeline) fn new(to: &Endpoint, credentials: Option<&'a Credentials>) -> (Self, Vec<u8>) {
         let mut request = vec![VERSION, 1, 0];
         match to.host().parse() {
             Ok(IpAddr::V4(address)) => {
@@ -54,10 +48,8 @@ impl<'a> Socks<'a> {
                 request.extend_from_slice(&address.octets());
             }
             Err(_) => {
-                let Ok(len) = u8::try_from(to.host().len()) else {
-                    return Err(refused("the server's name is longer than the 255 bytes that SOCKS allows"));
-                };
-                request.extend_from_slice(&[3, len]);
+                // A request has refused what is longer than 253 bytes.
+                request.extend_from_slice(&[3, to.host().len() as u8]);
                 request.extend_from_slice(to.host().as_bytes());
             }
         }
@@ -66,7 +58,7 @@ impl<'a> Socks<'a> {
             None => vec![VERSION, 1, NO_AUTHENTICATION],
             Some(_) => vec![VERSION, 2, NO_AUTHENTICATION, USER_AND_PASSWORD],
         };
-        Ok((Self { phase: Phase::Method, credentials, request }, greeting))
+        (Self { phase: Phase::Method, credentials, request }, greeting)
     }
 
     /// How many bytes [`handle`](Self::handle) wants next; with none left to want, the tunnel stands.
@@ -160,17 +152,19 @@ mod tests {
             ("ws://1.2.3.4/", b"\x05\x01\x00\x01\x01\x02\x03\x04\x00\x50"),
             ("ws://[::1]/", b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x50"),
         ] {
-            let (mut socks, greeting) = Socks::new(&endpoint(url), None).unwrap();
+            let (mut socks, greeting) = Socks::new(&endpoint(url), None);
             assert_eq!(greeting, [5, 1, 0]);
             assert_eq!(socks.handle(&[5, 0]).unwrap(), expected);
         }
-        assert!(Socks::new(&endpoint(&format!("ws://{}/", "a".repeat(256))), None).is_err());
+        let longest = "a".repeat(253);
+        let (mut socks, _) = Socks::new(&endpoint(&format!("ws://{longest}/")), None);
+        assert_eq!(socks.handle(&[5, 0]).unwrap()[3..5], [3, 253]);
     }
 
     #[test]
     fn user_and_password_are_sent_when_they_are_asked_for() {
         let credentials = Credentials::decode("us%40r:pw");
-        let (mut socks, greeting) = Socks::new(&endpoint("ws://h/"), Some(&credentials)).unwrap();
+        let (mut socks, greeting) = Socks::new(&endpoint("ws://h/"), Some(&credentials));
         assert_eq!(greeting, [5, 2, 0, 2]);
         assert_eq!(socks.handle(&[5, 2]).unwrap(), b"\x01\x04us@r\x02pw");
         assert!(socks.handle(&[1, 0]).unwrap().starts_with(&[5, 1, 0, 3]));
@@ -197,7 +191,7 @@ mod tests {
                 "refused the user",
             ),
         ] {
-            let (mut socks, _) = Socks::new(&endpoint("ws://h/"), credentials).unwrap();
+            let (mut socks, _) = Socks::new(&endpoint("ws://h/"), credentials);
             let outcome = answers.iter().try_for_each(|answer| socks.handle(answer).map(drop));
             let error = outcome.unwrap_err();
             assert_eq!(error.kind(), kind);
@@ -212,7 +206,7 @@ mod tests {
             answers.splice(..0, lead.iter().copied());
             answers.resize(answers.len() + 2 * MAX_WANTED, 0);
             let credentials = Credentials::decode("u:p");
-            let (mut socks, _) = Socks::new(&endpoint("ws://h/"), Some(&credentials)).unwrap();
+            let (mut socks, _) = Socks::new(&endpoint("ws://h/"), Some(&credentials));
             let mut rest = &answers[..];
             let mut steps = 0;
             while socks.wants() > 0 {
