@@ -2,9 +2,9 @@
 //! echoing every data message, and has the report written.
 //!
 //! Run it by `cargo xtask autobahn`, or against a fuzzing server of your own:
-//! `cargo run -p everwire-engine --example autobahn -- ws://127.0.0.1:9001`
+//! `cargo run -p everwire-engine --features deflate --example autobahn -- ws://127.0.0.1:9001`
 
-use everwire_engine::{ConnectRequest, Engine, EngineError, Message, TungsteniteEngine};
+use everwire_engine::{ConnectRequest, Deflate, Engine, EngineError, Message, TungsteniteEngine};
 use futures_util::{SinkExt, StreamExt};
 
 const AGENT: &str = "everwire-engine";
@@ -12,7 +12,8 @@ const AGENT: &str = "everwire-engine";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), EngineError> {
     let server = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:9001".to_owned());
-    let engine = TungsteniteEngine::new();
+    // Even what is short is compressed: it is to be tested.
+    let engine = TungsteniteEngine::builder().deflate(Deflate::default().threshold(0)).build()?;
     let mut count = engine.connect(ConnectRequest::new(&format!("{server}/getCaseCount"))?).await?;
     let cases: usize = match count.next().await {
         Some(Ok(message)) => message.as_text().and_then(|text| text.parse().ok()).unwrap_or_default(),

@@ -14,6 +14,8 @@ pub mod testing;
 
 pub use engine::{BoxConnection, BoxEngine, Connection, Engine, EngineFn, engine_fn};
 pub use error::{CertificateProblem, EngineError, EngineErrorKind, Limit, Refusal, Stage};
+#[cfg(feature = "deflate")]
+pub use frames::Deflate;
 #[cfg(feature = "tungstenite")]
 pub use frames::TungsteniteConnection;
 pub use handshake::Handshake;

@@ -1,6 +1,8 @@
 //! Between tungstenite, which reads and writes as if it blocked, and a transport that is polled.
 
 use std::{
+    error::Error,
+    fmt,
     io::{self, Read, Write},
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -9,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::boundary::Boundary;
+use super::boundary::{Boundary, Mark};
 use crate::pipeline::Stream;
 
 /// A polled transport behind `Read` and `Write`: what is pending there is `WouldBlock` here.
@@ -38,14 +40,13 @@ enum Backlog {
 }
 
 impl NonBlocking {
-    pub(super) fn new(io: Stream, prefix: Bytes) -> Self {
-        Self {
-            io,
-            waker: Waker::noop().clone(),
-            prefix,
-            boundary: Boundary::default(),
-            backlog: Backlog::None,
+    /// With `compression` the peer's messages may be compressed, and [`next_mark`](Self::next_mark) tells which are.
+    pub(super) fn new(io: Stream, prefix: Bytes, compression: bool) -> Self {
+        let mut boundary = Boundary::default();
+        if compression {
+            boundary.mark_messages();
         }
+        Self { io, waker: Waker::noop().clone(), prefix, boundary, backlog: Backlog::None }
     }
 
     /// Whoever polls is whom the transport wakes.
@@ -59,6 +60,12 @@ impl NonBlocking {
     /// Whether everything that was read are whole messages.
     pub(super) const fn is_between_messages(&self) -> bool {
         self.boundary.is_between_messages()
+    }
+
+    /// What the next message is that is read as a binary one; to be asked once for each.
+    #[inline]
+    pub(super) fn next_mark(&mut self) -> Mark {
+        self.boundary.next_mark()
     }
 
     /// Whether the last write did not fit into the transport.
@@ -88,13 +95,17 @@ impl Read for NonBlocking {
         if self.prefix.has_remaining() {
             let len = self.prefix.len().min(into.len());
             self.prefix.copy_to_slice(&mut into[..len]);
-            self.boundary.follow(&into[..len]);
+            self.boundary.follow(&mut into[..len]);
             return Ok(len);
+        }
+        if self.boundary.is_not_utf8() {
+            // The messages before it are through: only when it holds no whole one does tungstenite read on.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, NotUtf8));
         }
         let mut into = ReadBuf::new(into);
         match Pin::new(&mut self.io).poll_read(&mut Context::from_waker(&self.waker), &mut into) {
             Poll::Ready(outcome) => outcome.map(|()| {
-                self.boundary.follow(into.filled());
+                self.boundary.follow(into.filled_mut());
                 into.filled().len()
             }),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -117,6 +128,25 @@ impl Write for NonBlocking {
         or_would_block(Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&self.waker)))
     }
 }
+
+/// A text is none, which is known though it has not arrived as a whole (RFC 6455 §8.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotUtf8;
+
+impl NotUtf8 {
+    /// Whether it is the cause of a read's failure.
+    pub(super) fn is_behind(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(cause) if cause.is::<Self>())
+    }
+}
+
+impl fmt::Display for NotUtf8 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text that is not UTF-8")
+    }
+}
+
+impl Error for NotUtf8 {}
 
 fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     match poll {

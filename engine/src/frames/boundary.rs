@@ -1,7 +1,12 @@
 //! Where one message of a byte stream ends and the next begins.
 
-/// Follows the heads of the frames (RFC 6455 §5.2) among the bytes of one direction, and no more than that: what
-/// is wrong with them is for others to say.
+use std::collections::VecDeque;
+
+use super::utf8::Utf8;
+
+/// Follows the heads of the frames (RFC 6455 §5.2) among the bytes of one direction. What is wrong with them is for
+/// tungstenite to say, but for two things that it cannot know: whether a text that is still on its way may become
+/// one, and what the first reserved bit means once compression is agreed upon.
 #[derive(Debug, Default)]
 pub(super) struct Boundary {
     /// So much of the current frame is still to come behind its head: payload, and the mask where there is one.
@@ -9,37 +14,93 @@ pub(super) struct Boundary {
     /// The part of a head that came in an earlier piece.
     head: [u8; MAX_HEAD],
     head_len: usize,
+    /// The first byte of the current frame's head.
+    first: u8,
     /// Fragments of a message came, and its last one did not.
     in_message: bool,
+    /// They are those of a text.
+    in_text: bool,
+    text: Utf8,
+    /// Something came that no text contains.
+    not_utf8: bool,
+    /// Of each message that tungstenite will take for a binary one, what it is; kept when messages may be compressed.
+    marks: Option<VecDeque<Mark>>,
+}
+
+/// What a message is that tungstenite takes for a binary one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mark {
+    Binary,
+    CompressedBinary,
+    CompressedText,
 }
 
 /// Two bytes, and eight more for the longest length; the mask counts as payload here.
 const MAX_HEAD: usize = 10;
 
+const FINAL: u8 = 0x80;
+/// The first reserved bit: a compressed message (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
+const OPCODE: u8 = 0x0F;
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CONTROL: u8 = 0x08;
+const MASKED: u8 = 0x80;
+
 impl Boundary {
-    /// Takes the next bytes of the stream.
+    /// Messages may be compressed from now on.
+    pub(super) fn mark_messages(&mut self) {
+        self.marks = Some(VecDeque::new());
+    }
+
+    /// What the next message is that tungstenite takes for a binary one.
     #[inline]
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+    pub(super) fn next_mark(&mut self) -> Mark {
+        self.marks.as_mut().and_then(VecDeque::pop_front).unwrap_or(Mark::Binary)
+    }
+
+    /// Takes the next bytes of the stream, and may change the first byte of a compressed message.
+    #[inline]
+    pub(super) fn follow(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             if self.remaining >= bytes.len() as u64 {
                 self.remaining -= bytes.len() as u64;
+                if self.remaining > 0 || self.first & FINAL == 0 {
+                    self.check_text(bytes);
+                }
                 return;
             }
-            bytes = &bytes[self.remaining as usize..];
-            self.remaining = 0;
-            if self.head_len == 0
-                && let Some(len) = self.frame(bytes)
-            {
-                bytes = &bytes[len..];
-                continue;
+            if self.remaining > 0 {
+                let (payload, rest) = bytes.split_at_mut(self.remaining as usize);
+                if self.first & FINAL == 0 {
+                    self.check_text(payload);
+                }
+                self.remaining = 0;
+                bytes = rest;
             }
-            self.gather(&mut bytes);
+            if self.head_len == 0 {
+                if self.marks.is_some() {
+                    self.mark(&mut bytes[0]);
+                }
+                if let Some(len) = self.frame(bytes) {
+                    bytes = &mut bytes[len..];
+                    continue;
+                }
+            }
+            let len = self.gather(bytes);
+            bytes = &mut bytes[len..];
         }
     }
 
     /// Whether a message may begin with the next byte: no frame is cut, and no message lacks fragments.
     pub(super) const fn is_between_messages(&self) -> bool {
         self.remaining == 0 && self.head_len == 0 && !self.in_message
+    }
+
+    /// Whether a text came that is none, though it may not have ended yet.
+    pub(super) const fn is_not_utf8(&self) -> bool {
+        self.not_utf8
     }
 
     /// Reads a head if it is complete, and gives its length.
@@ -51,27 +112,58 @@ impl Boundary {
             127 => (10, u64::from_be_bytes(*rest.first_chunk()?)),
             short => (2, u64::from(short)),
         };
-        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        let mask = if second & MASKED == 0 { 0 } else { 4 };
         self.remaining = payload.saturating_add(mask);
+        self.first = first;
         // A control frame may stand between fragments, and ends nothing.
-        if first & 0x08 == 0 {
-            self.in_message = first & 0x80 == 0;
+        if first & CONTROL == 0 {
+            self.in_message = first & FINAL == 0;
+            if first & OPCODE != CONTINUATION {
+                // Under a mask nothing can be read; and a server's frames have none.
+                self.in_text = first & OPCODE == TEXT && mask == 0;
+                self.text.begin();
+            }
         }
         Some(len)
     }
 
-    /// A head that is cut: byte by byte until it is complete.
+    /// A head that is cut: byte by byte until it is complete. Gives how many of these bytes belong to it.
     #[cold]
-    fn gather(&mut self, bytes: &mut &[u8]) {
-        while let Some((&byte, rest)) = bytes.split_first() {
-            *bytes = rest;
+    fn gather(&mut self, bytes: &[u8]) -> usize {
+        for (at, &byte) in bytes.iter().enumerate() {
             self.head[self.head_len] = byte;
             self.head_len += 1;
             let head = self.head;
             if self.frame(&head[..self.head_len]).is_some() {
                 self.head_len = 0;
-                return;
+                return at + 1;
             }
+        }
+        bytes.len()
+    }
+
+    /// Reads the text of a frame that has not arrived as a whole, or of one that others follow (RFC 6455 §8.1). What
+    /// arrives whole, as nearly every message does, and the end of what did not, is left to tungstenite.
+    #[cold]
+    fn check_text(&mut self, payload: &[u8]) {
+        if self.in_text && self.first & CONTROL == 0 && !self.text.check(payload) {
+            self.not_utf8 = true;
+        }
+    }
+
+    /// Turns the first byte of a compressed message into that of a binary one, for tungstenite takes no compressed
+    /// ones, and would ask of a text that it be one; and remembers what it was. Other frames must not have the
+    /// bit (RFC 7692 §6.1), and tungstenite refuses those that do.
+    fn mark(&mut self, first: &mut u8) {
+        let mark = match (*first & OPCODE, *first & COMPRESSED != 0) {
+            (TEXT, true) => Mark::CompressedText,
+            (BINARY, true) => Mark::CompressedBinary,
+            (BINARY, false) => Mark::Binary,
+            _ => return,
+        };
+        *first = *first & !(COMPRESSED | OPCODE) | BINARY;
+        if let Some(marks) = &mut self.marks {
+            marks.push_back(mark);
         }
     }
 }
@@ -119,14 +211,104 @@ mod tests {
             let (mut boundary, mut at) = (Boundary::default(), 0);
             for cut in cuts.into_iter().cycle().take(if bytes.len() > 1 { 50 } else { 0 }) {
                 let to = (at + cut).min(bytes.len());
-                boundary.follow(&bytes[at..to]);
+                boundary.follow(&mut bytes[at..to]);
                 at = to;
                 prop_assert_eq!(boundary.is_between_messages(), ends.contains(&at), "at {}", at);
             }
             for (index, byte) in bytes.iter().enumerate().skip(at) {
-                boundary.follow(&[*byte]);
+                boundary.follow(&mut [*byte]);
                 prop_assert_eq!(boundary.is_between_messages(), ends.contains(&(index + 1)));
             }
         }
+
+        /// The bit is taken off compressed messages and off nothing else, whatever pieces the bytes come in.
+        #[test]
+        fn compressed_messages_become_binary_ones_and_are_remembered(
+            frames in prop::collection::vec((0..16_u8, 0..8_u8, any::<bool>(), 0..200_usize), 1..20),
+            cuts in prop::collection::vec(1..300_usize, 1..6),
+        ) {
+            let (mut bytes, mut expected, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+            for (opcode, reserved, is_final, len) in frames {
+                let first = opcode | reserved << 4 | u8::from(is_final) << 7;
+                bytes.extend(frame(first, false, len));
+                let compressed = reserved & 4 != 0;
+                let mark = match (opcode, compressed) {
+                    (1, true) => Mark::CompressedText,
+                    (2, true) => Mark::CompressedBinary,
+                    (2, false) => Mark::Binary,
+                    _ => {
+                        expected.extend(frame(first, false, len));
+                        continue;
+                    }
+                };
+                marks.push(mark);
+                expected.extend(frame(first & 0xB0 | 2, false, len));
+            }
+            let mut boundary = Boundary::default();
+            boundary.mark_messages();
+            let mut at = 0;
+            for cut in cuts.into_iter().cycle() {
+                let to = (at + cut).min(bytes.len());
+                boundary.follow(&mut bytes[at..to]);
+                at = to;
+                if at == bytes.len() {
+                    break;
+                }
+            }
+            prop_assert_eq!(bytes, expected);
+            for mark in marks {
+                prop_assert_eq!(boundary.next_mark(), mark);
+            }
+            prop_assert!(boundary.marks.is_some_and(|marks| marks.is_empty()));
+        }
+    }
+
+    /// Bytes that are a text up to the last three of them; the first of those is the wrong one.
+    const WRONG: &[u8] = &[0xCE, 0xBA, 0xE1, 0xBD, 0xB9, 0xF4, 0x90, 0x80, 0x80];
+    const GOOD: usize = 6;
+
+    /// How many of the bytes come until it is known that they are no text.
+    fn known_after(mut bytes: Vec<u8>, pieces: usize) -> Option<usize> {
+        let mut boundary = Boundary::default();
+        let mut come = 0;
+        for piece in bytes.chunks_mut(pieces) {
+            boundary.follow(piece);
+            come += piece.len();
+            if boundary.is_not_utf8() {
+                return Some(come);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_text_that_is_none_is_known_by_its_first_wrong_byte() {
+        let frame = |first: u8, payload: &[u8]| [&[first, payload.len() as u8], payload].concat();
+        let more = [WRONG, b"edited"].concat();
+        // In one frame that comes byte by byte.
+        assert_eq!(known_after(frame(0x81, &more), 1), Some(2 + GOOD + 1));
+        // In fragments, with a ping between them that is no text, cut before every byte.
+        for at in 0..=WRONG.len() {
+            let ping = frame(0x89, &[0xFF, 0xFF]);
+            let bytes = [frame(0x01, &more[..at]), ping, frame(0x80, &more[at..])].concat();
+            let wrong = if at > GOOD { 2 + GOOD + 1 } else { 2 + 4 + 2 + GOOD + 1 };
+            assert_eq!(known_after(bytes.clone(), 1), Some(wrong), "cut at {at}");
+            // A fragment that is wrong is known when it has come; the last one is for tungstenite.
+            let whole = known_after(bytes.clone(), bytes.len());
+            assert_eq!(whole, (at > GOOD).then_some(bytes.len()), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_or_comes_whole_is_not_read() {
+        let frame = |first: u8, payload: &[u8]| [&[first, payload.len() as u8], payload].concat();
+        assert_eq!(known_after(frame(0x82, WRONG), 1), None);
+        assert_eq!(known_after(frame(0x8A, WRONG), 1), None);
+        assert_eq!(known_after([frame(0x02, WRONG), frame(0x80, WRONG)].concat(), 1), None);
+        let whole = frame(0x81, WRONG);
+        assert_eq!(known_after(whole.clone(), whole.len()), None);
+        // What was cut off one text says nothing of the next.
+        let cut = frame(0x81, &[0xE2, 0x82]);
+        assert_eq!(known_after([cut, frame(0x81, "grüezi".as_bytes())].concat(), 1), None);
     }
 }

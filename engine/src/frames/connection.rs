@@ -1,7 +1,7 @@
 //! The open connection of the tungstenite engine.
 
 use std::{
-    fmt, io,
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -16,22 +16,20 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     self,
-    error::{CapacityError, Error as WsError, ProtocolError},
+    error::Error as WsError,
     protocol::{CloseFrame as WsCloseFrame, Role, WebSocketConfig, WebSocketContext},
 };
 
-use super::adapter::NonBlocking;
-use crate::{
-    CloseCode, CloseFrame, Connection, EngineError, EngineErrorKind, Handshake, Limit, Message, Stage, Text,
-    pipeline::Stream,
+use super::{
+    adapter::NonBlocking,
+    convert::{Failure, deflated, from_tungstenite, inflated, into_tungstenite, map_error, would_block},
+    deflate::{Agreement, Codec},
 };
+use crate::{Connection, EngineError, EngineErrorKind, Handshake, Message, Stage, pipeline::Stream};
 
 /// How long the server may take to end the transport after both close frames are through. RFC 6455 §7.1.1
 /// leaves it to the server to do so first; one that does not must not keep us.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// The longest payload of a control frame (RFC 6455 §5.5).
-const MAX_CONTROL: usize = 125;
 
 /// So much more than the write buffer may be held for answers to pings while the transport takes nothing. Of the
 /// pings beyond, the latest is answered (RFC 6455 §5.5.3 allows it).
@@ -72,7 +70,8 @@ impl FrameConfig {
 /// - Pings are answered in the order they come; of those that come while the server reads nothing, only as many
 ///   as a bounded buffer holds, and the latest.
 /// - A violation of the protocol by the peer is told to the peer by a close frame (1002, 1007 or 1009),
-///   yielded as an error, and is the end.
+///   yielded as an error, and is the end. A text that is none ends it at the first wrong byte, though more of it is to
+///   come; a compressed one when it is complete.
 /// - After a close frame went both ways the connection waits for the server to end the transport, for at
 ///   most one second, before the stream yields `None`.
 /// - `start_send` refuses a close frame that may not be sent
@@ -83,6 +82,8 @@ pub struct TungsteniteConnection {
     /// Apart from the transport, so that it can be made anew.
     socket: WebSocketContext,
     role: Role,
+    /// When compression was agreed upon.
+    codec: Option<Box<Codec>>,
     handshake: Handshake,
     config: FrameConfig,
     phase: Phase,
@@ -101,22 +102,36 @@ enum Phase {
 
 impl TungsteniteConnection {
     /// A connection over a transport on which the upgrade is done; `prefix` is what came behind the answer.
-    pub(crate) fn new(io: Stream, prefix: Bytes, handshake: Handshake, config: FrameConfig) -> Self {
-        Self::with_role(Role::Client, io, prefix, handshake, config)
+    pub(crate) fn new(
+        io: Stream,
+        prefix: Bytes,
+        handshake: Handshake,
+        config: FrameConfig,
+        compression: Option<Agreement>,
+    ) -> Self {
+        let codec = compression.map(|agreement| Box::new(Codec::new(agreement, config.max_message)));
+        Self::with_role(Role::Client, io, prefix, handshake, config, codec)
     }
 
     /// The server's end, for the conformance suite.
     #[cfg(feature = "testing")]
     pub(crate) fn server(io: Stream, handshake: Handshake, config: FrameConfig) -> Self {
-        Self::with_role(Role::Server, io, Bytes::new(), handshake, config)
+        Self::with_role(Role::Server, io, Bytes::new(), handshake, config, None)
     }
 
-    fn with_role(role: Role, io: Stream, prefix: Bytes, handshake: Handshake, config: FrameConfig) -> Self {
+    fn with_role(
+        role: Role,
+        io: Stream,
+        prefix: Bytes,
+        handshake: Handshake,
+        config: FrameConfig,
+        codec: Option<Box<Codec>>,
+    ) -> Self {
         // Never `from_partially_read`: a codec that is built on those bytes remembers their capacity as
         // its own, and reads in small pieces for the rest of its life.
         let socket = WebSocketContext::new(role, Some(config.tungstenite()));
-        let io = NonBlocking::new(io, prefix);
-        Self { io, socket, role, handshake, config, phase: Phase::Open, blocked: false, burst: false }
+        let io = NonBlocking::new(io, prefix, codec.is_some());
+        Self { io, socket, role, codec, handshake, config, phase: Phase::Open, blocked: false, burst: false }
     }
 
     /// Reads the next message, and writes the answers that are due.
@@ -171,19 +186,24 @@ impl TungsteniteConnection {
     }
 
     /// Tells the peer what it did wrong, as far as the transport takes it without waiting.
-    fn fail(&mut self, error: WsError) -> EngineError {
-        let code = match &error {
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) | WsError::Io(_) => None,
-            WsError::Utf8(_) => Some(CloseCode::INVALID_DATA),
-            WsError::Capacity(_) => Some(CloseCode::TOO_BIG),
-            _ => Some(CloseCode::PROTOCOL),
-        };
-        if let Some(code) = code {
+    fn fail(&mut self, failure: Failure) -> EngineError {
+        if let Some(code) = failure.close_code() {
             let frame = WsCloseFrame { code: code.get().into(), reason: "".into() };
             let _ = self.socket.close(&mut self.io, Some(frame));
         }
         self.phase = Phase::Done;
-        map_error(error, self.config)
+        failure.into_error(self.config)
+    }
+
+    /// The message as the peer meant it.
+    #[inline]
+    fn receive(&mut self, message: tungstenite::Message) -> Result<Message, Failure> {
+        match (&mut self.codec, message) {
+            (Some(codec), tungstenite::Message::Binary(payload)) => {
+                inflated(codec, self.io.next_mark(), payload)
+            }
+            (_, message) => Ok(from_tungstenite(message)),
+        }
     }
 
     fn open_for_sending(&self) -> Result<(), EngineError> {
@@ -225,11 +245,14 @@ impl MessageStream for TungsteniteConnection {
                 this.phase = Phase::Done;
                 return Poll::Ready(None);
             }
-            Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
+            Err(error) => return Poll::Ready(Some(Err(this.fail(error.into())))),
         };
         budget.made_progress();
         this.burst |= message.len() > BURST;
-        let message = from_tungstenite(message);
+        let message = match this.receive(message) {
+            Ok(message) => message,
+            Err(failure) => return Poll::Ready(Some(Err(this.fail(failure)))),
+        };
         if matches!(message, Message::Close(_)) {
             this.phase = Phase::Ending(Box::pin(sleep(LINGER)));
             // The answer goes out now if the transport takes it: who drops the connection after this
@@ -253,8 +276,11 @@ impl Sink<Message> for TungsteniteConnection {
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), EngineError> {
         self.open_for_sending()?;
-        let message = into_tungstenite(message)?;
+        let mut message = into_tungstenite(message)?;
         let this = self.get_mut();
+        if let Some(codec) = &mut this.codec {
+            message = deflated(codec, message);
+        }
         this.burst |= message.len() > BURST;
         // The bound is for answers. What we send ourselves is bounded by `poll_ready`.
         this.socket.set_config(|config| config.max_write_buffer_size = usize::MAX);
@@ -304,77 +330,4 @@ impl fmt::Debug for TungsteniteConnection {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-fn would_block(error: &WsError) -> bool {
-    matches!(error, WsError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-fn map_error(error: WsError, config: FrameConfig) -> EngineError {
-    let kind = match &error {
-        WsError::Io(_) | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            EngineErrorKind::Io
-        }
-        WsError::ConnectionClosed
-        | WsError::AlreadyClosed
-        | WsError::Protocol(ProtocolError::SendAfterClosing) => EngineErrorKind::Closed,
-        WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-            // The limit for frames strikes first where both are the same.
-            let what = if *max_size == config.max_frame { Limit::Frame } else { Limit::Message };
-            EngineErrorKind::TooLarge { what, size: *size, max: *max_size }
-        }
-        WsError::Utf8(_) => EngineErrorKind::InvalidUtf8,
-        _ => EngineErrorKind::Protocol,
-    };
-    let mapped = EngineError::new(kind, Stage::Open);
-    match error {
-        WsError::Io(error) => mapped.with_source(error),
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            mapped.with_detail("it ended without a close frame")
-        }
-        // The text of this one repeats what the peer sent.
-        WsError::Utf8(_) => mapped,
-        error => mapped.with_source(error),
-    }
-}
-
-fn from_tungstenite(message: tungstenite::Message) -> Message {
-    match message {
-        tungstenite::Message::Text(text) => Message::Text(Text::from_checked(text)),
-        tungstenite::Message::Binary(payload) => Message::Binary(payload),
-        tungstenite::Message::Ping(payload) => Message::Ping(payload),
-        tungstenite::Message::Pong(payload) => Message::Pong(payload),
-        tungstenite::Message::Close(frame) => Message::Close(frame.map(|frame| CloseFrame {
-            code: CloseCode::received(frame.code.into()),
-            reason: Text::from_checked(frame.reason),
-        })),
-        tungstenite::Message::Frame(_) => unreachable!("tungstenite reads no raw frames"),
-    }
-}
-
-fn into_tungstenite(message: Message) -> Result<tungstenite::Message, EngineError> {
-    Ok(match message {
-        Message::Text(text) => tungstenite::Message::Text(text.into_checked()),
-        Message::Binary(payload) => tungstenite::Message::Binary(payload),
-        Message::Ping(payload) => tungstenite::Message::Ping(control(payload)?),
-        Message::Pong(payload) => tungstenite::Message::Pong(control(payload)?),
-        Message::Close(None) => tungstenite::Message::Close(None),
-        Message::Close(Some(frame)) => {
-            let frame = CloseFrame::new(frame.code.get(), frame.reason).map_err(|error| {
-                EngineError::new(EngineErrorKind::InvalidRequest, Stage::Open).with_detail(error.to_string())
-            })?;
-            tungstenite::Message::Close(Some(WsCloseFrame {
-                code: frame.code.get().into(),
-                reason: frame.reason.into_checked(),
-            }))
-        }
-    })
-}
-
-fn control(payload: Bytes) -> Result<Bytes, EngineError> {
-    if payload.len() > MAX_CONTROL {
-        let kind = EngineErrorKind::TooLarge { what: Limit::Frame, size: payload.len(), max: MAX_CONTROL };
-        return Err(EngineError::new(kind, Stage::Open).with_detail("a control frame carries no more"));
-    }
-    Ok(payload)
 }

@@ -3,6 +3,18 @@
 mod adapter;
 mod boundary;
 mod connection;
+mod convert;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
+mod utf8;
 
 pub(crate) use connection::FrameConfig;
 pub use connection::TungsteniteConnection;
+pub(crate) use deflate::Agreement;
+#[cfg(not(feature = "deflate"))]
+pub(crate) use deflate::Deflate;
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;

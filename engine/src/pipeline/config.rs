@@ -9,7 +9,10 @@ use super::{
     resolve::{ErasedResolver, Resolver, SystemResolver},
     socket::SocketOptions,
 };
-use crate::{EngineError, EngineErrorKind, Stage, frames::FrameConfig};
+use crate::{
+    EngineError, EngineErrorKind, Stage,
+    frames::{Deflate, FrameConfig},
+};
 
 /// How long each stage of an attempt may take.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) connector: Option<Box<dyn ErasedConnector>>,
     pub(crate) socket: SocketOptions,
     pub(crate) frames: FrameConfig,
+    /// What is offered to the server; `None` without the feature.
+    pub(crate) deflate: Option<Deflate>,
     /// What the machine refused matters only to those who ask for TLS.
     #[cfg(feature = "rustls")]
     pub(crate) tls: Result<Arc<rustls::ClientConfig>, EngineError>,
@@ -62,6 +67,7 @@ pub struct TungsteniteEngineBuilder {
     pub(super) connector: Option<Box<dyn ErasedConnector>>,
     pub(super) socket: SocketOptions,
     frames: FrameConfig,
+    deflate: Option<Deflate>,
     #[cfg(feature = "rustls")]
     pub(super) tls: super::tls_options::TlsOptions,
     /// The first thing that was wrong, told when built.
@@ -92,6 +98,7 @@ impl Default for TungsteniteEngineBuilder {
                 max_frame: 16 << 20,
                 max_message: 64 << 20,
             },
+            deflate: None,
             #[cfg(feature = "rustls")]
             tls: super::tls_options::TlsOptions::default(),
             error: None,
@@ -207,6 +214,14 @@ impl TungsteniteEngineBuilder {
         self
     }
 
+    /// Offers to compress messages in this way (default: no offer, and no cost). A server that declines is spoken to
+    /// without; one whose answer does not fit the offer fails the attempt with [`EngineErrorKind::Upgrade`].
+    #[cfg(feature = "deflate")]
+    pub const fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -250,6 +265,9 @@ impl TungsteniteEngineBuilder {
                 return Err(invalid(words));
             }
         }
+        if let Some(deflate) = &self.deflate {
+            deflate.check().map_err(invalid)?;
+        }
         Ok(TungsteniteEngine(Arc::new(Config {
             deadlines: self.deadlines,
             resolver: self.resolver,
@@ -259,6 +277,7 @@ impl TungsteniteEngineBuilder {
             connector: self.connector,
             socket: self.socket,
             frames: self.frames,
+            deflate: self.deflate,
             #[cfg(feature = "rustls")]
             tls: self.tls.build()?,
         })))

@@ -167,18 +167,17 @@ impl TungsteniteEngine {
         if request.endpoint().is_secure() {
             io = self.secure(io, request, &mut handshake).await?;
         }
-        let answer =
-            stage(Stage::Upgrade, config.deadlines.upgrade, upgrade::upgrade(&mut io, request)).await;
+        let upgrade = upgrade::upgrade(&mut io, request, config.deflate.as_ref());
+        let answer = stage(Stage::Upgrade, config.deadlines.upgrade, upgrade).await;
         #[cfg(feature = "rustls")]
         let answer = answer.map_err(tls::blame);
-        let answer = answer?;
-        let Accepted { headers, subprotocol, rest } = match answer {
+        let Accepted { headers, subprotocol, compression, rest } = match answer? {
             Answer::Accepted(accepted) => accepted,
             Answer::Refused(refusal) => return Err(EngineError::refused(refusal)),
         };
         handshake.headers = headers;
         handshake.subprotocol = subprotocol;
-        Ok(TungsteniteConnection::new(io, rest, handshake, config.frames))
+        Ok(TungsteniteConnection::new(io, rest, handshake, config.frames, compression))
     }
 
     #[cfg(feature = "rustls")]

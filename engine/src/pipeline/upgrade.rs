@@ -9,13 +9,18 @@ use super::{
     head::{Head, HeadReader, read_head},
     key,
 };
-use crate::{ConnectRequest, EngineError, EngineErrorKind, Refusal, Stage};
+use crate::{
+    ConnectRequest, EngineError, EngineErrorKind, Refusal, Stage,
+    frames::{Agreement, Deflate},
+};
 
 /// An upgrade that the server accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) headers: HeaderMap,
     pub(crate) subprotocol: Option<String>,
+    /// How messages are compressed, when the server accepted our offer.
+    pub(crate) compression: Option<Agreement>,
     /// What came behind the answer: the beginning of the first frames.
     pub(crate) rest: Bytes,
 }
@@ -30,15 +35,18 @@ pub(crate) enum Answer {
 pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     request: &ConnectRequest,
+    offer: Option<&Deflate>,
 ) -> Result<Answer, EngineError> {
     let key = key::generate()?;
     let io_error = |error| invalid("the transport failed").with_source(error);
-    io.write_all(&question(request, &key)).await.map_err(io_error)?;
+    io.write_all(&question(request, &key, offer)).await.map_err(io_error)?;
     io.flush().await.map_err(io_error)?;
     let (head, rest) = read_head(io, HeadReader::new(EngineErrorKind::Upgrade, Stage::Upgrade)).await?;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let subprotocol = check_acceptance(&head, &key, request.subprotocols())?;
-        return Ok(Answer::Accepted(Accepted { headers: head.headers, subprotocol, rest: rest.freeze() }));
+        let compression = check_extensions(&head.headers, offer)?;
+        let (headers, rest) = (head.headers, rest.freeze());
+        return Ok(Answer::Accepted(Accepted { headers, subprotocol, compression, rest }));
     }
     let body = read_body(io, &head, rest).await;
     Ok(Answer::Refused(Refusal::new(head.status, head.headers, body)))
@@ -46,7 +54,7 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// The request, as it goes over the wire. Names are written as browsers write them: some servers and
 /// middleboxes compare them letter by letter.
-fn question(request: &ConnectRequest, key: &str) -> Vec<u8> {
+fn question(request: &ConnectRequest, key: &str, offer: Option<&Deflate>) -> Vec<u8> {
     let mut text = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
@@ -58,6 +66,9 @@ fn question(request: &ConnectRequest, key: &str) -> Vec<u8> {
         text.extend_from_slice(b"Sec-WebSocket-Protocol: ");
         text.extend_from_slice(request.subprotocols().join(", ").as_bytes());
         text.extend_from_slice(b"\r\n");
+    }
+    if let Some(offer) = offer {
+        text.extend_from_slice(format!("Sec-WebSocket-Extensions: {}\r\n", offer.offer()).as_bytes());
     }
     for (name, value) in request.headers() {
         text.extend_from_slice(name.as_str().as_bytes());
@@ -86,13 +97,26 @@ pub(crate) fn check_acceptance(
         Some(_) => return Err(invalid("Sec-WebSocket-Accept does not match our key")),
         None => return Err(invalid("the answer lacks Sec-WebSocket-Accept")),
     }
-    if head.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return Err(invalid("the server chose an extension, and none was offered"));
-    }
     match single(&head.headers, &header::SEC_WEBSOCKET_PROTOCOL)? {
         None => Ok(None),
         Some(chosen) if offered.iter().any(|offer| offer == chosen) => Ok(Some(chosen.to_owned())),
         Some(_) => Err(invalid("the server chose a subprotocol that was not offered")),
+    }
+}
+
+/// RFC 6455 §9.1: what the server chose must have been offered. It may stand in several headers, or in one.
+fn check_extensions(headers: &HeaderMap, offer: Option<&Deflate>) -> Result<Option<Agreement>, EngineError> {
+    let mut chosen = Vec::new();
+    for value in headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
+        let value =
+            value.to_str().map_err(|_| invalid("the answer's Sec-WebSocket-Extensions is not ASCII"))?;
+        chosen.extend(value.split(',').map(str::trim).filter(|extension| !extension.is_empty()));
+    }
+    match (&chosen[..], offer) {
+        ([], _) => Ok(None),
+        (_, None) => Err(invalid("the server chose an extension, and none was offered")),
+        ([extension], Some(offer)) => offer.accept(extension).map(Some).map_err(invalid),
+        (_, Some(_)) => Err(invalid("the server chose more extensions than were offered")),
     }
 }
 
@@ -151,6 +175,7 @@ mod tests {
             map.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
         }
         let head = Head { status: StatusCode::SWITCHING_PROTOCOLS, headers: map };
+        check_extensions(&head.headers, None)?;
         check_acceptance(&head, KEY, &["v2".to_owned(), "v1".to_owned()])
     }
 
@@ -191,7 +216,7 @@ mod tests {
         let request = ConnectRequest::new("ws://h:81/p?q").unwrap();
         let request = request.header("x-a", "1").unwrap().subprotocol("v2").unwrap();
         let request = request.subprotocol("v1").unwrap();
-        let text = String::from_utf8(question(&request, KEY)).unwrap();
+        let text = String::from_utf8(question(&request, KEY, None)).unwrap();
         assert!(text.starts_with("GET /p?q HTTP/1.1\r\nHost: h:81\r\n"), "{text}");
         assert!(text.contains("\r\nSec-WebSocket-Protocol: v2, v1\r\nx-a: 1\r\n\r\n"), "{text}");
     }
