@@ -300,7 +300,8 @@ impl fmt::Display for EngineError {
             EngineErrorKind::Protocol => f.write_str("the peer broke the WebSocket protocol")?,
             EngineErrorKind::InvalidUtf8 => f.write_str("a text was not UTF-8")?,
             EngineErrorKind::TooLarge { what, size, max } => {
-                write!(f, "a {what} of {size} bytes exceeds the limit of {max}")?;
+                let article = if what == Limit::Head { "an" } else { "a" };
+                write!(f, "{article} {what} of {size} bytes exceeds the limit of {max}")?;
             }
             EngineErrorKind::Io => f.write_str("the transport failed")?,
             EngineErrorKind::Closed => f.write_str("the connection is closed")?,

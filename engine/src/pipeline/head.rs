@@ -24,6 +24,8 @@ pub(crate) struct HeadReader {
     kind: EngineErrorKind,
     stage: Stage,
     buffer: BytesMut,
+    /// Bytes of interim answers, which count for the limit too: they could go on for ever.
+    interim: usize,
     /// Up to here no end of a head was found; so a head that drips in costs no more than one that does not.
     searched: usize,
 }
@@ -31,7 +33,7 @@ pub(crate) struct HeadReader {
 impl HeadReader {
     /// A reader whose complaints have this kind and stage.
     pub(crate) fn new(kind: EngineErrorKind, stage: Stage) -> Self {
-        Self { kind, stage, buffer: BytesMut::new(), searched: 0 }
+        Self { kind, stage, buffer: BytesMut::new(), interim: 0, searched: 0 }
     }
 
     /// Takes more bytes; gives the head when it is complete. Interim answers (1xx, except 101) are skipped.
@@ -43,12 +45,12 @@ impl HeadReader {
         loop {
             self.check_beginning()?;
             let Some(len) = self.find_end() else {
-                if self.buffer.len() > MAX_HEAD {
+                if self.interim + self.buffer.len() > MAX_HEAD {
                     return Err(self.too_large());
                 }
                 return Ok(None);
             };
-            if len > MAX_HEAD {
+            if self.interim + len > MAX_HEAD {
                 return Err(self.too_large());
             }
             let bytes = self.buffer.split_to(len);
@@ -57,6 +59,7 @@ impl HeadReader {
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));
             }
+            self.interim += len;
         }
     }
 
@@ -123,7 +126,11 @@ impl HeadReader {
     }
 
     fn too_large(&self) -> EngineError {
-        let kind = EngineErrorKind::TooLarge { what: Limit::Head, size: self.buffer.len(), max: MAX_HEAD };
+        let kind = EngineErrorKind::TooLarge {
+            what: Limit::Head,
+            size: self.interim + self.buffer.len(),
+            max: MAX_HEAD,
+        };
         EngineError::new(kind, self.stage).with_detail("the head of the answer has no end")
     }
 }

@@ -260,7 +260,9 @@ fn map_error(error: io::Error) -> EngineError {
             Some("the answer is not TLS: the port may want a plain connection (ws://)"),
         ),
         Some(E::AlertReceived(alert)) => (EngineErrorKind::Tls, Some(alert_words(*alert))),
-        Some(_) => (EngineErrorKind::Tls, None),
+        Some(other) => {
+            return EngineError::new(EngineErrorKind::Tls, Stage::Tls).with_detail(other.to_string());
+        }
         None => (EngineErrorKind::Tls, Some("the transport failed or ended")),
     };
     let mapped = EngineError::new(kind, Stage::Tls).with_source(error);
