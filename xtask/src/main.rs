@@ -14,6 +14,7 @@ mod lint;
 mod model;
 mod netns;
 mod setup;
+mod sim;
 mod test;
 mod tools;
 
@@ -64,6 +65,11 @@ const COMMANDS: &[Command] = &[
         name: "model",
         help: "the cores together against everything that can happen, in every order: --depth N",
         run: model::run,
+    },
+    Command {
+        name: "sim",
+        help: "whole clients on virtual time, spoilt by seed: --seeds N, --seconds T, --seed S",
+        run: sim::run,
     },
     Command {
         name: "autobahn",
