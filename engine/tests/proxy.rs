@@ -165,3 +165,52 @@ async fn an_endless_head_a_silent_and_an_absent_proxy_end_in_time() {
     assert_eq!((error.kind(), error.stage()), (EngineErrorKind::Connect, Stage::Connect));
     assert!(error.to_string().contains(&format!("the proxy http://{silent}")), "{error}");
 }
+
+/// The part of the test below that runs in a process of its own, with proxies in its environment.
+#[tokio::test]
+async fn with_a_proxy_of_the_environment() {
+    let Ok(expected) = std::env::var("EVERWIRE_TEST_EXPECTED") else { return };
+    let only_proxies = everwire_engine::resolver_fn(|host: String, port| async move {
+        let known = host == "127.0.0.1";
+        Ok(if known { vec![SocketAddr::from(([127, 0, 0, 1], port))] } else { Vec::new() })
+    });
+    let engine =
+        TungsteniteEngine::builder().proxy_from_environment().resolver(only_proxies).build().unwrap();
+    let request = ConnectRequest::new("ws://localhost.only.the.proxy.knows.invalid/").unwrap();
+    let outcome = match engine.connect(request).await {
+        Ok(_) => "connected".to_owned(),
+        Err(error) => format!("{:?}: {error}", error.kind()),
+    };
+    assert!(outcome.starts_with(&expected) && !outcome.contains("s3cret"), "{outcome}");
+}
+
+#[tokio::test]
+async fn the_environment_of_the_process_names_the_proxy() {
+    let server = serve(echo).await;
+    let http = format!("http://user:s3cret@{}", http_proxy(server).await);
+    let socks = format!("socks5h://user:s3cret@{}", socks_proxy(server).await);
+    let (nobody, unusable) = ("http://127.0.0.1:1", "https://user:s3cret@127.0.0.1:1");
+    for (variables, expected) in [
+        (&[("HTTP_PROXY", &*http)][..], "connected"),
+        (&[("http_proxy", &http), ("HTTP_PROXY", nobody)], "connected"),
+        (&[("ALL_PROXY", &socks)], "connected"),
+        (&[("all_proxy", &socks), ("HTTPS_PROXY", nobody)], "connected"),
+        (&[("HTTP_PROXY", &http), ("NO_PROXY", "other, .knows.invalid")], "Resolve"),
+        (&[("HTTP_PROXY", &http), ("no_proxy", "*")], "Resolve"),
+        (&[("HTTP_PROXY", unusable)], "InvalidConfiguration"),
+        (&[("HTTP_PROXY", &http), ("REQUEST_METHOD", "GET")], "Resolve"),
+        (&[], "Resolve"),
+    ] {
+        // An environment cannot be changed safely in a process that has threads.
+        let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "with_a_proxy_of_the_environment", "--nocapture"]);
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        command.envs(variables.iter().copied()).env("EVERWIRE_TEST_EXPECTED", expected);
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let cried = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{variables:?}: {said}{cried}");
+    }
+}
