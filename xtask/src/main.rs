@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
 
 mod autobahn;
+mod bench;
 mod cargo;
 mod ci;
 mod coverage;
@@ -70,6 +71,11 @@ const COMMANDS: &[Command] = &[
         name: "sim",
         help: "whole clients on virtual time, spoilt by seed: --seeds N, --seconds T, --seed S",
         run: sim::run,
+    },
+    Command {
+        name: "bench",
+        help: "what it costs beside other clients: --rounds N, --filter NAME; --quick counts instructions",
+        run: bench::run,
     },
     Command {
         name: "autobahn",
