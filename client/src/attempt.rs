@@ -23,6 +23,8 @@ pub struct Attempt {
     pub previous: Option<DisconnectionSource>,
     /// Set when the server refused the credentials of the attempt before: new ones are needed.
     pub refused: Option<Refused>,
+    /// Which connection lives on beside this attempt and is to be replaced by it, if there is one.
+    pub replaces: Option<u64>,
     /// Set when the connection of this attempt lives and its credentials are about to expire: new ones are
     /// wanted, and [`credentials`](Self::credentials) are those that expire.
     pub renewing: bool,
@@ -39,6 +41,7 @@ impl Attempt {
             cause: CONNECT,
             previous: None,
             refused: None,
+            replaces: None,
             renewing: false,
             credentials: None,
         }
@@ -46,7 +49,7 @@ impl Attempt {
 
     pub(crate) fn after(generation: u64, cause: &'static str, previous: Option<DisconnectionSource>) -> Self {
         let refused = previous.as_ref().and_then(Refused::from_source);
-        Self { generation, cause, previous, refused, renewing: false, credentials: None }
+        Self { generation, cause, previous, refused, replaces: None, renewing: false, credentials: None }
     }
 
     /// The same while its connection lives: asked for credentials in the place of those that expire.

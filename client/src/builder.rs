@@ -73,6 +73,7 @@ pub(crate) struct Settings<Ev> {
     pub(crate) on_connected: Option<OnConnected>,
     pub(crate) handler: Option<Handler<Ev>>,
     pub(crate) close_frames: CloseFrames,
+    pub(crate) make_before_break: bool,
 }
 
 impl<Ev> Settings<Ev> {
@@ -99,6 +100,7 @@ pub struct ClientBuilder<D: EventDecoder> {
     on_connected: Option<OnConnected>,
     handler: Option<Handler<D::Event>>,
     close_frames: CloseFrames,
+    make_before_break: bool,
 }
 
 impl<D: EventDecoder> ClientBuilder<D> {
@@ -129,6 +131,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
             on_connected: None,
             handler: None,
             close_frames: Arc::new(default_close_frame),
+            make_before_break: false,
         }
     }
 
@@ -245,12 +248,25 @@ impl<D: EventDecoder> ClientBuilder<D> {
     }
 
     /// Which close frame is sent for which reason. By default 1000 for the user, 4001 for a missing pong, 4000
-    /// for the system, 1000 in answer to an error that the server announced.
+    /// for the system, 4002 for a connection that was replaced, 1000 in answer to an error that the server announced.
     pub fn close_codes(
         mut self,
         frames: impl Fn(&DisconnectionSource) -> CloseFrame + Send + Sync + 'static,
     ) -> Self {
         self.close_frames = Arc::new(frames);
+        self
+    }
+
+    /// Whether a newer connection may be made and authenticated beside the live one, to take its place without a
+    /// gap: when a better path appears or the server announces that it goes away. By default not, since many
+    /// protocols forbid two sessions of one user.
+    ///
+    /// The old connection works until the new one is authenticated. Then it gets no more messages, is closed with
+    /// 4002 and read to its end; after that [`resubscribe`](Self::resubscribe) runs, what waits is sent, and the new
+    /// one is read on. All of this takes no longer than the close deadline once the new one is ready. In the
+    /// meantime the decoder sees messages of both.
+    pub fn make_before_break(mut self, make_before_break: bool) -> Self {
+        self.make_before_break = make_before_break;
         self
     }
 
@@ -281,6 +297,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
             on_connected: self.on_connected,
             handler: self.handler,
             close_frames: self.close_frames,
+            make_before_break: self.make_before_break,
         };
 
         let (commands, commands_end) = mpsc::channel(64);
@@ -345,6 +362,7 @@ fn default_close_frame(source: &DisconnectionSource) -> CloseFrame {
     let (code, reason) = match source {
         DisconnectionSource::NoPongReceived => (CloseCode::NO_PONG, "no pong received"),
         DisconnectionSource::SystemInitiated => (CloseCode::SYSTEM, "reconnecting"),
+        DisconnectionSource::Replaced => (CloseCode::REPLACED, "replaced"),
         _ => (CloseCode::NORMAL, ""),
     };
     CloseFrame { code, reason: Text::from_static(reason) }

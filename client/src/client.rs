@@ -194,6 +194,22 @@ impl<Ev> Client<Ev> {
         self.shared.system.wish(Wish::Abandon);
     }
 
+    /// Makes a newer connection beside the live one and puts it in its place: for recovery, and for an
+    /// application that knows of a better path. Does nothing unless the client is connected, is
+    /// [able to](crate::ClientBuilder::make_before_break), and is not at it already.
+    ///
+    /// The outcome comes as [`ClientEvent::Replaced`] or [`ClientEvent::ReplacementFailed`]; in the latter case the
+    /// connection is the old one still.
+    pub fn replace(&self) {
+        self.replace_because("replace");
+    }
+
+    /// As [`replace`](Self::replace), with a short word that says why: [`Attempt::cause`](crate::Attempt::cause) and
+    /// the attempt's span have it.
+    pub fn replace_because(&self, cause: &'static str) {
+        self.shared.system.wish(Wish::Replace(cause));
+    }
+
     /// Sends a ping at once, whose pong is due within `deadline`; otherwise the client disconnects with
     /// `NoPongReceived`. Does nothing unless connected.
     pub fn probe(&self, deadline: Duration) {

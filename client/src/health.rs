@@ -26,6 +26,10 @@ pub struct Health {
     pub attempts: u64,
     /// How many connections were fully established.
     pub connections: u64,
+    /// How many of them took the place of one that lived.
+    pub replacements: u64,
+    /// How often that failed; each time the old connection went on.
+    pub failed_replacements: u64,
     /// For how long the client has been in its state.
     pub time_in_state: Duration,
     /// Round trips of pings; `None` before the first pong.
@@ -98,6 +102,8 @@ struct Rare {
     generation: u64,
     attempts: u64,
     connections: u64,
+    replacements: u64,
+    failed_replacements: u64,
     pings: u64,
     missed_pongs: u64,
     renewals: u64,
@@ -148,14 +154,19 @@ impl HealthRecorder {
         self.0.delivery_queue.store(items as u64, Relaxed);
     }
 
-    /// An attempt begins.
-    pub(crate) fn attempt(&self, generation: u64) {
+    /// An attempt begins. One that is counted already, since it began beside a connection, is not counted again.
+    pub(crate) fn attempt(&self, generation: u64, now: Instant) {
         let mut rare = self.rare();
+        if generation <= rare.generation {
+            return;
+        }
         rare.generation = generation;
         rare.attempts += 1;
+        #[cfg(not(feature = "metrics"))]
+        let _ = now;
         #[cfg(feature = "metrics")]
         {
-            rare.attempt_since = rare.state_since;
+            rare.attempt_since = Some(now);
             self.0.facade.attempts.increment(1);
         }
     }
@@ -183,6 +194,14 @@ impl HealthRecorder {
         self.0.facade.disconnected(&cause);
         let displaced = self.rare().last_cause.replace(cause);
         drop(displaced); // may hold a user's error, so not under the lock
+    }
+
+    /// A successor took the place of a connection, or could not.
+    pub(crate) fn replaced(&self, good: bool) {
+        let mut rare = self.rare();
+        *(if good { &mut rare.replacements } else { &mut rare.failed_replacements }) += 1;
+        #[cfg(feature = "metrics")]
+        self.0.facade.replaced(good);
     }
 
     /// A pong came, so long after its ping.
@@ -248,6 +267,8 @@ impl HealthRecorder {
             generation: rare.generation,
             attempts: rare.attempts,
             connections: rare.connections,
+            replacements: rare.replacements,
+            failed_replacements: rare.failed_replacements,
             time_in_state: rare.state_since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             rtt: rare.round_trips.figures(),
             pings: rare.pings,
@@ -407,7 +428,7 @@ mod tests {
     fn the_counters_tell_what_happened() {
         let recorder = HealthRecorder::default();
         let start = Instant::now();
-        recorder.attempt(3);
+        recorder.attempt(3, start);
         recorder.connected();
         recorder.state_changed(start);
         recorder.received(2, 30);

@@ -42,7 +42,7 @@ pub use request::{RequestError, Requests};
 pub use send::{NotSentReason, Receipt, SendClass, SendLimits, SendOutcome, TrySendError};
 pub use state::{
     ApiError, AttemptStage, AuthenticationError, AuthenticationErrorKind, ConnectionState,
-    DisconnectionSource, HealthCheckInfo, ServerReason, Snapshot,
+    DisconnectionSource, HealthCheckInfo, Replacement, ServerReason, Snapshot,
 };
 
 #[doc(no_inline)]

@@ -28,6 +28,8 @@ pub(crate) struct Facade {
     pub(crate) round_trip: Histogram,
     renewed: Counter,
     failed_renewals: Counter,
+    replaced: Counter,
+    failed_replacements: Counter,
     pub(crate) messages_received: Total,
     pub(crate) bytes_received: Total,
     pub(crate) messages_sent: Total,
@@ -65,6 +67,8 @@ impl Default for Facade {
             round_trip: histogram!("everwire_client_round_trip_seconds"),
             renewed: counter!("everwire_client_renewals_total", "outcome" => "renewed"),
             failed_renewals: counter!("everwire_client_renewals_total", "outcome" => "failed"),
+            replaced: counter!("everwire_client_replacements_total", "outcome" => "replaced"),
+            failed_replacements: counter!("everwire_client_replacements_total", "outcome" => "failed"),
             messages_received: Total::new(counter!("everwire_client_messages_received_total")),
             bytes_received: Total::new(counter!("everwire_client_bytes_received_total")),
             messages_sent: Total::new(counter!("everwire_client_messages_sent_total")),
@@ -88,6 +92,7 @@ fn describe() {
         ("pings_sent_total", Unit::Count, "pings sent"),
         ("pongs_missed_total", Unit::Count, "pongs that did not come in time"),
         ("renewals_total", Unit::Count, "renewals of credentials before they expire"),
+        ("replacements_total", Unit::Count, "connections that were to take the place of a live one"),
         ("messages_received_total", Unit::Count, "messages received"),
         ("bytes_received_total", Unit::Bytes, "payload received"),
         ("messages_sent_total", Unit::Count, "messages flushed"),
@@ -131,6 +136,10 @@ impl Facade {
 
     pub(crate) fn renewed(&self, good: bool) {
         if good { &self.renewed } else { &self.failed_renewals }.increment(1);
+    }
+
+    pub(crate) fn replaced(&self, good: bool) {
+        if good { &self.replaced } else { &self.failed_replacements }.increment(1);
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Fact {
 #[expect(missing_docs, reason = "the names are those of the core, which explains them")]
 pub enum Effect {
     Changed(Snapshot),
-    IntentChanged(Snapshot),
+    Noted(Snapshot),
     Open { generation: u64 },
     Establish,
     Connected,
@@ -54,6 +54,15 @@ pub enum Effect {
     Drop,
     Refused,
     Closed { generation: u64 },
+    OpenSuccessor { generation: u64 },
+    EstablishSuccessor,
+    DropSuccessor,
+    ReplacementFailed { generation: u64 },
+    HoldQueue,
+    CloseReplaced,
+    ResumeQueue,
+    Switched { old: u64, new: u64 },
+    Promoted,
 }
 
 impl Lifecycle {
@@ -128,7 +137,7 @@ fn input(fact: Fact, generation: u64) -> Input {
 fn effect(output: Output) -> Effect {
     match output {
         Output::Changed(snapshot) => Effect::Changed(snapshot),
-        Output::IntentChanged(snapshot) => Effect::IntentChanged(snapshot),
+        Output::Noted(snapshot) => Effect::Noted(snapshot),
         Output::Open { generation } => Effect::Open { generation },
         Output::Establish => Effect::Establish,
         Output::Connected => Effect::Connected,
@@ -138,5 +147,14 @@ fn effect(output: Output) -> Effect {
         Output::Drop => Effect::Drop,
         Output::Refused(_) => Effect::Refused,
         Output::Closed(closed) => Effect::Closed { generation: closed.generation },
+        Output::OpenSuccessor { generation } => Effect::OpenSuccessor { generation },
+        Output::EstablishSuccessor => Effect::EstablishSuccessor,
+        Output::DropSuccessor => Effect::DropSuccessor,
+        Output::ReplacementFailed { generation, .. } => Effect::ReplacementFailed { generation },
+        Output::HoldQueue => Effect::HoldQueue,
+        Output::CloseReplaced => Effect::CloseReplaced,
+        Output::ResumeQueue => Effect::ResumeQueue,
+        Output::Switched { old, new } => Effect::Switched { old, new },
+        Output::Promoted => Effect::Promoted,
     }
 }

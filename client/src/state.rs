@@ -1,12 +1,14 @@
 //! The one truth about a client: its state, and why it is closed.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use everwire_engine::{CloseCode, CloseFrame, EngineError, Refusal, Stage};
 
 mod failure;
+mod snapshot;
 
 pub use failure::{ApiError, AuthenticationError, AuthenticationErrorKind};
+pub use snapshot::{Replacement, Snapshot};
 
 /// Where a client stands. There is one way round:
 ///
@@ -101,6 +103,10 @@ pub enum DisconnectionSource {
     },
     /// Credentials could not be produced, or were refused.
     AuthenticationFailed(AuthenticationError),
+    /// A newer connection of this client has taken its place
+    /// ([`make_before_break`](crate::ClientBuilder::make_before_break)). No client is ever `Disconnected` by this:
+    /// it is what [`close_codes`](crate::ClientBuilder::close_codes) is asked for the old connection.
+    Replaced,
 }
 
 impl DisconnectionSource {
@@ -113,6 +119,7 @@ impl DisconnectionSource {
             Self::NoPongReceived => "NoPongReceived",
             Self::ConnectTimeout { .. } => "ConnectTimeout",
             Self::AuthenticationFailed(_) => "AuthenticationFailed",
+            Self::Replaced => "Replaced",
         }
     }
 
@@ -233,47 +240,5 @@ impl fmt::Display for ServerReason {
             f.write_str("the connection ended without a close frame (1006)")?;
         }
         Ok(())
-    }
-}
-
-/// What a client is at a moment: the state, and the facts that a decision needs beside it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// The state.
-    pub state: ConnectionState,
-    /// Which attempt this is about; the first is 1, and 0 means that there was none.
-    pub generation: u64,
-    /// Whether the user wants a connection: `true` from `connect` until `disconnect`. Recovery acts only
-    /// while it is.
-    pub wanted: bool,
-    /// Our address of the live connection, where the engine knows it.
-    pub local_addr: Option<SocketAddr>,
-    /// The peer's address of the live connection, where the engine knows it.
-    pub peer_addr: Option<SocketAddr>,
-}
-
-impl Snapshot {
-    /// The snapshot of a client that was never connected.
-    pub const fn initialized() -> Self {
-        Self {
-            state: ConnectionState::Initialized,
-            generation: 0,
-            wanted: false,
-            local_addr: None,
-            peer_addr: None,
-        }
-    }
-
-    /// A snapshot of a state, for clients that are not ours and for tests.
-    pub const fn new(state: ConnectionState, generation: u64, wanted: bool) -> Self {
-        Self { state, generation, wanted, local_addr: None, peer_addr: None }
-    }
-
-    /// With the local address of the live connection.
-    #[must_use]
-    pub const fn with_local_addr(mut self, local_addr: SocketAddr) -> Self {
-        self.local_addr = Some(local_addr);
-        self
     }
 }

@@ -75,6 +75,8 @@
 //! # }
 //! ```
 
+use std::time::Duration;
+
 use everwire_engine::{
     CloseCode, Message,
     testing::{DuplexConnection, ScriptedEngine},
@@ -147,8 +149,8 @@ impl Server {
     }
 }
 
-/// A line protocol for tests: `hello ID` is a health check, `error CODE [STATUS] [WORDS]` an error, `garbage` is
-/// rejected, `nothing` is skipped, any other text is itself.
+/// A line protocol for tests: `hello ID` is a health check, `error CODE [STATUS] [WORDS]` an error, `leaving SECONDS`
+/// announces that the server will end the connection, `garbage` is rejected, `nothing` is skipped, any other text is itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines;
 
@@ -160,6 +162,8 @@ pub enum Line {
     Hello(String),
     /// An error.
     Error(ApiError),
+    /// The server will end the connection, in so much time.
+    Leaving(Duration),
     /// Anything else.
     Text(String),
 }
@@ -178,6 +182,13 @@ impl WsEvent for Line {
             _ => None,
         }
     }
+
+    fn going_away(&self) -> Option<Duration> {
+        match self {
+            Self::Leaving(notice) => Some(*notice),
+            _ => None,
+        }
+    }
 }
 
 impl EventDecoder for Lines {
@@ -188,6 +199,10 @@ impl EventDecoder for Lines {
         Ok(Some(match text.split_once(' ').unwrap_or((text, "")) {
             ("hello", id) => Line::Hello(id.to_owned()),
             ("error", rest) => Line::Error(api_error(rest).ok_or(DecodeErrorKind::Shape)?),
+            ("leaving", seconds) => {
+                let seconds = seconds.parse().map_err(|_| DecodeErrorKind::Shape)?;
+                Line::Leaving(Duration::from_secs(seconds))
+            }
             ("garbage", _) => return Err(DecodeErrorKind::Syntax.into()),
             ("nothing", _) => return Ok(None),
             _ => Line::Text(text.to_owned()),

@@ -20,6 +20,7 @@ pub(crate) enum Wish {
     Reconnect(&'static str),
     Disconnect,
     Abandon,
+    Replace(&'static str),
     Probe(Duration),
     Notify(Notice),
 }

@@ -1,6 +1,6 @@
 //! What the lifecycle is told, and what it answers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use everwire_engine::{CloseFrame, EngineError};
 
@@ -19,6 +19,8 @@ pub(crate) enum Input {
     DisconnectSystem(CloseFrame),
     /// Recovery knows that the path is dead: as above, without a close handshake that nobody would hear.
     Abandon,
+    /// Recovery wants a newer connection beside this one, to put it in its place.
+    Replace,
     /// The engine opened the connection.
     Opened { generation: u64, local_addr: Option<SocketAddr>, peer_addr: Option<SocketAddr> },
     /// The engine could not.
@@ -31,6 +33,8 @@ pub(crate) enum Input {
     HealthCheck { generation: u64, info: HealthCheckInfo },
     /// An event carried an error. It closes the connection, but what has arrived is read first.
     ErrorAnnounced { generation: u64, error: ApiError },
+    /// The server announced that it will end this connection, in so much time.
+    GoingAway { generation: u64, notice: Duration },
     /// Everything that had arrived is read. The frame is the one to close with, if it comes to that.
     Drained { generation: u64, frame: CloseFrame },
     /// Everything that was queued is flushed.
@@ -52,6 +56,7 @@ impl Input {
             | Self::Reconnect
             | Self::DisconnectSystem(_)
             | Self::Abandon
+            | Self::Replace
             | Self::Timeout => None,
             Self::Opened { generation, .. }
             | Self::OpenFailed { generation, .. }
@@ -59,6 +64,7 @@ impl Input {
             | Self::AuthenticationFailed { generation, .. }
             | Self::HealthCheck { generation, .. }
             | Self::ErrorAnnounced { generation, .. }
+            | Self::GoingAway { generation, .. }
             | Self::Drained { generation, .. }
             | Self::Flushed { generation }
             | Self::Ended { generation, .. }
@@ -67,13 +73,13 @@ impl Input {
     }
 }
 
-/// What the driver is to do. All are about the current generation.
+/// What the driver is to do. All are about the current generation, but for those that name the successor.
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
     /// The state changed: store it, announce it.
     Changed(Snapshot),
-    /// Only the user's intent changed: store it.
-    IntentChanged(Snapshot),
+    /// No change of state, but one to be known: of the user's intent, of a replacement. Store it.
+    Noted(Snapshot),
     /// Dial.
     Open { generation: u64 },
     /// Run `on_connection_established`.
@@ -90,6 +96,24 @@ pub(crate) enum Output {
     Drop,
     /// A `connect` that was queued behind the close will not happen.
     Refused(DisconnectionSource),
+    /// Dial a successor beside the connection.
+    OpenSuccessor { generation: u64 },
+    /// Run `on_connection_established` for the successor.
+    EstablishSuccessor,
+    /// Release the successor at once; the connection is not concerned.
+    DropSuccessor,
+    /// The successor has ended before it took the connection's place: say so.
+    ReplacementFailed { generation: u64, source: DisconnectionSource },
+    /// Hand no more messages to the connection, and say [`Input::Flushed`] when what it has is flushed.
+    HoldQueue,
+    /// Send the close frame of a replaced connection, end its hooks, and read it to the end.
+    CloseReplaced,
+    /// The hand-over is given up: messages flow to the connection again.
+    ResumeQueue,
+    /// The connection is drained: release it. The successor is the connection.
+    Switched { old: u64, new: u64 },
+    /// The connection is released already, and the successor is the attempt under way.
+    Promoted,
     /// The attempt is over, or there was none: settle who waits for the end.
     Closed(Closed),
 }

@@ -6,7 +6,9 @@
 //! Every attempt has a generation. An input of another generation than the current one changes nothing and is
 //! counted in [`Lifecycle::stale`].
 
+mod ending;
 mod input;
+mod successor;
 #[cfg(feature = "model")]
 mod summary;
 #[cfg(test)]
@@ -14,12 +16,14 @@ mod tests;
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use everwire_engine::{CloseFrame, EngineError, EngineErrorKind, Stage};
+use everwire_engine::{CloseFrame, Stage};
 
 pub(crate) use self::input::{Closed, Input, Output};
+use self::{ending::source_of_dial, successor::Successor};
 use crate::{
     ApiError, AttemptStage, ConnectionState, DisconnectionSource, HealthCheckInfo, ServerReason, Snapshot,
 };
@@ -61,6 +65,10 @@ enum Closing {
 
 /// The pure core of a client.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "two settings and two wishes, which have nothing in common"
+)]
 pub(crate) struct Lifecycle {
     limits: Limits,
     /// Whether `Connected` waits for a health check; otherwise the end of the authentication is enough.
@@ -76,6 +84,16 @@ pub(crate) struct Lifecycle {
     closing: Option<Closing>,
     /// The server announced an error; what it has sent already is read before we close.
     announced: Option<ApiError>,
+    /// The server announced that it will end the connection.
+    going_away: Option<Duration>,
+    /// Whether a connection may be replaced by one that is made beside it.
+    can_replace: bool,
+    /// The newer connection in the making. Only while `Connected`.
+    successor: Option<Successor>,
+    /// The latest successor of the connection that failed.
+    failed: Option<(u64, Arc<DisconnectionSource>)>,
+    /// The latest generation that was given to an attempt.
+    latest: u64,
     /// What the peer said in its close frame while we were closing.
     received: Option<CloseFrame>,
     addresses: (Option<std::net::SocketAddr>, Option<std::net::SocketAddr>),
@@ -95,11 +113,22 @@ impl Lifecycle {
             deadline: None,
             closing: None,
             announced: None,
+            going_away: None,
+            can_replace: false,
+            successor: None,
+            failed: None,
+            latest: 0,
             received: None,
             addresses: (None, None),
             stale: 0,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Whether a connection may be replaced by one that is made beside it. By default not.
+    pub(crate) const fn replaceable(mut self, can_replace: bool) -> Self {
+        self.can_replace = can_replace;
+        self
     }
 
     /// What is to be done next; to be drained after every input.
@@ -109,6 +138,9 @@ impl Lifecycle {
 
     /// When [`Input::Timeout`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if let Some(successor) = &self.successor {
+            return Some(successor.until());
+        }
         match self.closing {
             Some(Closing::Flushing { until } | Closing::AwaitingEnd { until }) => Some(until),
             None => self.deadline,
@@ -122,6 +154,9 @@ impl Lifecycle {
             wanted: self.wanted,
             local_addr: self.addresses.0,
             peer_addr: self.addresses.1,
+            can_replace: self.can_replace,
+            going_away: self.going_away,
+            replacement: self.replacement(),
         }
     }
 
@@ -147,11 +182,17 @@ impl Lifecycle {
     pub(crate) fn handle(&mut self, now: Instant, input: Input) {
         use ConnectionState as S;
 
+        if let (Some(generation), Some(successor)) = (input.generation(), &self.successor)
+            && generation == successor.generation
+        {
+            return self.handle_successor(now, input);
+        }
         if input.generation().is_some_and(|generation| generation != self.generation) {
             self.stale += 1;
             tracing::trace!(?input, current = self.generation, "late event of an old attempt ignored");
             return;
         }
+        let Some(input) = self.handle_beside_successor(now, input) else { return };
         match (&self.state, input) {
             // What the user wants.
             (S::Initialized | S::Disconnected(_), Input::Connect) => self.open(now),
@@ -196,6 +237,8 @@ impl Lifecycle {
                 self.end(now, source);
             }
 
+            (S::Connected(_), Input::Replace) if self.can_replace => self.open_successor(now),
+
             // The dial.
             (S::Connecting, Input::Opened { local_addr, peer_addr, .. }) => {
                 self.addresses = (local_addr, peer_addr);
@@ -218,6 +261,10 @@ impl Lifecycle {
             (S::Authenticating | S::Connected(_), Input::ErrorAnnounced { error, .. }) => {
                 // The first error is the reason; later ones are consequences.
                 self.announced.get_or_insert(error);
+            }
+            (S::Authenticating | S::Connected(_), Input::GoingAway { notice, .. }) => {
+                self.going_away = Some(notice);
+                self.outputs.push_back(Output::Noted(self.snapshot()));
             }
             (S::Authenticating | S::Connected(_), Input::Drained { frame, .. }) => {
                 if let Some(error) = self.announced.take() {
@@ -254,6 +301,9 @@ impl Lifecycle {
         if self.poll_timeout().is_none_or(|at| now < at) {
             return;
         }
+        if self.successor.is_some() {
+            return self.handle_successor_timeout(now);
+        }
         match (&self.state, self.closing) {
             (_, Some(Closing::Flushing { .. })) => self.await_end(now),
             (S::Disconnecting(source), Some(Closing::AwaitingEnd { .. })) => {
@@ -276,7 +326,8 @@ impl Lifecycle {
     }
 
     fn open(&mut self, now: Instant) {
-        self.generation += 1;
+        self.latest += 1;
+        self.generation = self.latest;
         self.wanted = true;
         self.announced = None;
         self.received = None;
@@ -290,62 +341,6 @@ impl Lifecycle {
         self.deadline = None;
         self.enter(ConnectionState::Connected(info));
         self.outputs.push_back(Output::Connected);
-    }
-
-    /// Begins to close; where there is no open socket, also ends.
-    fn close(&mut self, now: Instant, source: DisconnectionSource, frame: CloseFrame, flush: bool) {
-        let dialling = matches!(self.state, ConnectionState::Connecting);
-        self.deadline = None;
-        // Whatever the reason is now, the drain of what the server announced before is awaited no more.
-        self.announced = None;
-        self.enter(ConnectionState::Disconnecting(source.clone()));
-        if dialling {
-            self.outputs.push_back(Output::Drop);
-            return self.end(now, source);
-        }
-        self.outputs.push_back(Output::Close { frame, flush });
-        if flush {
-            self.closing = Some(Closing::Flushing { until: now + self.limits.flush });
-        } else {
-            self.await_end(now);
-        }
-    }
-
-    /// The close frame leaves; from now on its answer is due.
-    fn await_end(&mut self, now: Instant) {
-        if matches!(self.closing, Some(Closing::AwaitingEnd { .. })) {
-            return;
-        }
-        let limit = match self.state.source() {
-            Some(DisconnectionSource::NoPongReceived | DisconnectionSource::SystemInitiated) => {
-                self.limits.close_dead
-            }
-            _ => self.limits.close,
-        };
-        self.closing = Some(Closing::AwaitingEnd { until: now + limit });
-        self.outputs.push_back(Output::SendClose);
-    }
-
-    /// Ends the attempt: the one place that enters `Disconnected`.
-    fn end(&mut self, now: Instant, source: DisconnectionSource) {
-        self.deadline = None;
-        self.closing = None;
-        self.announced = None;
-        self.addresses = (None, None);
-        let reopen = std::mem::take(&mut self.connect_queued);
-        self.enter(ConnectionState::Disconnected(source));
-        self.outputs.push_back(Output::Closed(self.closed()));
-        if reopen {
-            self.open(now);
-        }
-    }
-
-    fn closed(&self) -> Closed {
-        Closed {
-            generation: self.generation,
-            source: self.state.source().cloned().unwrap_or(DisconnectionSource::UserInitiated),
-            received: self.received.clone(),
-        }
     }
 
     /// The one place that writes the state: the state is stored before it is announced, and cause and
@@ -366,16 +361,7 @@ impl Lifecycle {
     fn set_wanted(&mut self, wanted: bool) {
         if self.wanted != wanted {
             self.wanted = wanted;
-            self.outputs.push_back(Output::IntentChanged(self.snapshot()));
+            self.outputs.push_back(Output::Noted(self.snapshot()));
         }
-    }
-}
-
-/// A dial that exceeded a deadline of the engine is a timeout like ours.
-fn source_of_dial(error: EngineError) -> DisconnectionSource {
-    if error.kind() == EngineErrorKind::Timeout {
-        DisconnectionSource::ConnectTimeout { stage: AttemptStage::Engine(error.stage()) }
-    } else {
-        DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
     }
 }

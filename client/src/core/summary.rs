@@ -20,6 +20,19 @@ impl Lifecycle {
         let announced = self.announced.as_ref().map(|error| error.code);
         let received = self.received.as_ref().map(|frame| frame.code.get());
         let pending = self.outputs.len();
-        (state, intent, self.deadline.map(distance), closing, announced, received, self.addresses, pending)
+        let successor = self.successor.as_ref().map(super::Successor::summary);
+        let successor = successor.map(|(phase, until, announced)| (phase, distance(until), announced));
+        let replacing = (successor, self.can_replace, self.failed.is_some(), self.going_away);
+        (
+            state,
+            intent,
+            self.deadline.map(distance),
+            closing,
+            announced,
+            received,
+            self.addresses,
+            pending,
+            replacing,
+        )
     }
 }

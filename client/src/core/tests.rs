@@ -1,5 +1,7 @@
 //! The transitions, over all states and all inputs, and the rules of §2 one by one.
 
+mod successor;
+
 use std::time::{Duration, Instant};
 
 use everwire_engine::{CloseCode, CloseFrame, EngineError, EngineErrorKind, Stage, Text};
@@ -115,6 +117,10 @@ fn announced(code: i64) -> Input {
     Input::ErrorAnnounced { generation: 1, error: ApiError::new(code, "") }
 }
 
+fn going_away() -> Input {
+    Input::GoingAway { generation: 1, notice: Duration::from_secs(30) }
+}
+
 fn drained() -> Input {
     Input::Drained { generation: 1, frame: frame(CloseCode::NORMAL) }
 }
@@ -143,12 +149,14 @@ fn rule_2_every_state_and_every_input() {
     const OPEN: &[&str] = &["Connecting"];
     // For each input: the states entered from Initialized, Connecting, Authenticating, Connected,
     // Disconnecting (no pong), Disconnected (1001).
-    let table: [(Input, [&[&str]; 6]); 16] = [
+    let table: [(Input, [&[&str]; 6]); 18] = [
         (Input::Connect, [OPEN, STAY, STAY, STAY, STAY, OPEN]),
         (disconnect(), [STAY, BOTH, CLOSE, CLOSE, CLOSE, STAY]),
         (Input::Reconnect, [STAY, STAY, STAY, STAY, STAY, OPEN]),
         (system(), [STAY, BOTH, CLOSE, CLOSE, STAY, STAY]),
         (Input::Abandon, [STAY, BOTH, BOTH, BOTH, STAY, STAY]),
+        (Input::Replace, [STAY; 6]),
+        (going_away(), [STAY; 6]),
         (opened(), [STAY, &["Authenticating"], STAY, STAY, STAY, STAY]),
         (open_failed(), [STAY, GONE, STAY, STAY, STAY, STAY]),
         (Input::Established { generation: 1 }, [STAY; 6]),
@@ -329,7 +337,7 @@ fn rule_2_a_disconnect_while_disconnected_withdraws_the_wish_and_is_no_second_di
     let mut world = World::at("Disconnected");
     world.tell(disconnect()).tell(disconnect());
     assert_eq!(world.states(), [] as [&str; 0]);
-    let intents = world.said.iter().filter(|output| matches!(output, Output::IntentChanged(s) if !s.wanted));
+    let intents = world.said.iter().filter(|output| matches!(output, Output::Noted(s) if !s.wanted));
     assert_eq!(intents.count(), 1);
     world.tell(Input::Reconnect);
     assert_eq!(world.core.state().name(), "Disconnected");
@@ -354,7 +362,7 @@ fn rule_2_a_wish_that_is_taken_back_during_a_users_close_is_told() {
     let mut world = World::at("Connected");
     world.tell(disconnect()).tell(Input::Connect).tell(disconnect());
     let told = world.said.iter().rev().find_map(|output| match output {
-        Output::Changed(snapshot) | Output::IntentChanged(snapshot) => Some(snapshot.wanted),
+        Output::Changed(snapshot) | Output::Noted(snapshot) => Some(snapshot.wanted),
         _ => None,
     });
     assert_eq!(told, Some(false));
@@ -391,18 +399,21 @@ fn rule_2_an_announced_error_waits_for_what_has_arrived() {
     assert_eq!(world.core.state().source().unwrap().api_error().unwrap().code, 40);
 }
 
-/// Invariant 5, over random inputs: every attempt ends in exactly one Disconnected, and only the ways of the
-/// diagram are gone.
+/// Invariant 5, over random inputs: every attempt has exactly one end (Disconnected, or replaced, or a replacement
+/// that failed), and only the ways of the diagram are gone.
 #[test]
-fn invariant_5_every_attempt_ends_in_exactly_one_disconnected() {
+fn invariant_5_every_attempt_has_exactly_one_end() {
     for seed in 0..20_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::with(random.bool());
+        world.core = world.core.replaceable(random.bool());
         let mut last = "Initialized";
-        let (mut attempts, mut ends) = (0, 0);
-        for _ in 0..random.usize(1..40) {
-            let generation = world.core.generation().saturating_sub(u64::from(random.u8(0..8) == 0));
-            let input = match random.u8(0..16) {
+        let mut opened = 0;
+        let mut ended = std::collections::BTreeSet::new();
+        for _ in 0..random.usize(1..60) {
+            let newest = world.core.latest.saturating_sub(u64::from(random.u8(0..8) == 0));
+            let generation = if random.bool() { newest } else { world.core.generation() };
+            let input = match random.u8(0..20) {
                 0 | 1 => Input::Connect,
                 2 => disconnect(),
                 3 => Input::Reconnect,
@@ -418,6 +429,9 @@ fn invariant_5_every_attempt_ends_in_exactly_one_disconnected() {
                 12 => Input::ErrorAnnounced { generation, error: ApiError::new(9, "") },
                 13 => Input::Drained { generation, frame: frame(CloseCode::NORMAL) },
                 14 => Input::Ended { generation, close: None, error: None },
+                15 | 16 => Input::Replace,
+                17 => Input::Flushed { generation },
+                18 => Input::GoingAway { generation, notice: Duration::ZERO },
                 _ => Input::NoPong { generation, frame: frame(CloseCode::NO_PONG) },
             };
             world.said.clear();
@@ -425,24 +439,50 @@ fn invariant_5_every_attempt_ends_in_exactly_one_disconnected() {
             if random.bool() {
                 world.wait(Duration::from_millis(random.u64(0..6000)));
             }
-            for state in world.states() {
-                let legal = match last {
-                    "Initialized" | "Disconnected" => state == "Connecting",
-                    "Connecting" => matches!(state, "Authenticating" | "Disconnecting" | "Disconnected"),
-                    "Authenticating" => matches!(state, "Connected" | "Disconnecting" | "Disconnected"),
-                    "Connected" => matches!(state, "Disconnecting" | "Disconnected"),
-                    _ => matches!(state, "Disconnecting" | "Disconnected"),
-                };
-                assert!(legal, "seed {seed}: {last} -> {state}");
-                attempts += u32::from(state == "Connecting");
-                ends += u32::from(state == "Disconnected");
-                last = state;
+            let mut drops = 0;
+            for output in &world.said {
+                match output {
+                    Output::Changed(snapshot) => {
+                        let state = snapshot.state.name();
+                        let legal = match last {
+                            "Initialized" | "Disconnected" => state == "Connecting",
+                            "Connecting" => {
+                                matches!(state, "Authenticating" | "Disconnecting" | "Disconnected")
+                            }
+                            "Authenticating" => {
+                                matches!(state, "Connected" | "Disconnecting" | "Disconnected")
+                            }
+                            // Another connection has taken its place.
+                            "Connected" if state == "Connected" => ended.contains(&(snapshot.generation - 1)),
+                            "Connected" => matches!(state, "Disconnecting" | "Disconnected"),
+                            _ => matches!(state, "Disconnecting" | "Disconnected"),
+                        };
+                        assert!(legal, "seed {seed}: {last} -> {state}");
+                        if state == "Disconnected" {
+                            assert!(ended.insert(snapshot.generation), "seed {seed}: ended twice");
+                        }
+                        last = state;
+                    }
+                    Output::Open { generation } | Output::OpenSuccessor { generation } => {
+                        opened += 1;
+                        assert_eq!(*generation, opened, "seed {seed}: generations go up one by one");
+                    }
+                    Output::ReplacementFailed { generation: ended_now, .. }
+                    | Output::Switched { old: ended_now, .. } => {
+                        assert!(ended.insert(*ended_now), "seed {seed}: ended twice");
+                    }
+                    Output::DropSuccessor => drops += 1,
+                    _ => {}
+                }
             }
-            let open = u32::from(!matches!(last, "Initialized" | "Disconnected"));
-            assert_eq!(attempts, ends + open, "seed {seed}");
+            assert!(drops <= 1);
+            let alive = usize::from(!matches!(last, "Initialized" | "Disconnected"))
+                + usize::from(world.core.successor.is_some());
+            assert_eq!(opened as usize, ended.len() + alive, "seed {seed}: an attempt without its one end");
+            assert!(world.core.successor.is_none() || last == "Connected", "seed {seed}: {last}");
             // No dead state: whatever is not the user's turn has a deadline, or the server's silence is found
             // by the ping controller.
-            if matches!(last, "Connecting" | "Authenticating" | "Disconnecting") {
+            if matches!(last, "Connecting" | "Authenticating" | "Disconnecting") || alive == 2 {
                 assert!(world.core.poll_timeout().is_some(), "seed {seed}: {last} has no deadline");
             }
         }

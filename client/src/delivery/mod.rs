@@ -15,7 +15,10 @@ use std::time::Duration;
 
 pub(crate) use self::hub::{Hub, Registry};
 pub use self::subscription::Subscription;
-use crate::{decode::Reject, state::Snapshot};
+use crate::{
+    decode::Reject,
+    state::{DisconnectionSource, Snapshot},
+};
 
 /// The most that is handed over in one go.
 const BATCH: usize = 64;
@@ -55,6 +58,22 @@ pub enum ClientEvent<E> {
     ReconnectSuggested,
     /// Whether the path to the server is believed to work at the moment. The connection may live on without.
     ViabilityChanged(bool),
+    /// A newer connection has taken the place of the old one, which is drained and closed. It ends the old one's
+    /// generation in the place of a `Disconnected`; the state of the new one follows.
+    Replaced {
+        /// The generation that ends.
+        old: u64,
+        /// The generation that goes on.
+        new: u64,
+    },
+    /// An attempt to replace the connection has failed; the connection is not concerned. It ends the generation of
+    /// that attempt in the place of a `Disconnected`.
+    ReplacementFailed {
+        /// Which attempt it was.
+        generation: u64,
+        /// How it ended.
+        source: DisconnectionSource,
+    },
     /// A connection is fully established that is not the first one: what happened in between was missed,
     /// unless the server replays it.
     Reconnected {
@@ -62,7 +81,7 @@ pub enum ClientEvent<E> {
         old_connection_id: Option<String>,
         /// The server's name for this one.
         new_connection_id: Option<String>,
-        /// How long there was none.
+        /// How long there was none; zero when it replaced the one before.
         gap: Duration,
     },
 }

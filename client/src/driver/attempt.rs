@@ -26,6 +26,9 @@ use crate::{
 /// What a dial yields.
 pub(super) type Dialled<C> = Result<(C, Attempt), DialError>;
 
+/// A dial under way.
+pub(super) type Dial<C> = BoxFuture<'static, Dialled<C>>;
+
 /// Why a dial failed.
 pub(super) enum DialError {
     Authentication(AuthenticationError),
@@ -55,6 +58,23 @@ pub(super) struct Connection<C> {
 }
 
 impl<C> Connection<C> {
+    pub(super) fn new(socket: C, attempt: Attempt) -> Self {
+        Self {
+            socket,
+            generation: attempt.generation,
+            attempt: Arc::new(attempt),
+            lane: Lane::default(),
+            establishing: None,
+            resubscribing: None,
+            connected: None,
+            renewing: None,
+            write_error: None,
+            read_dry: false,
+            paused: false,
+            stalled: None,
+        }
+    }
+
     pub(super) fn drop_hooks(&mut self) {
         self.establishing = None;
         self.resubscribing = None;
@@ -71,11 +91,16 @@ impl<C> Connection<C> {
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
     pub(super) fn dial(&mut self, generation: u64) {
-        let mut attempt = Attempt::after(generation, self.cause, self.previous.clone());
+        let attempt = Attempt::after(generation, self.cause, self.previous.clone());
+        let (dial, span) = self.begin_dial(attempt);
+        (self.dial, self.span) = (Some(dial), span);
+    }
+
+    /// The future of an attempt: credentials, request, dial.
+    pub(super) fn begin_dial(&mut self, mut attempt: Attempt) -> (Dial<E::Connection>, tracing::Span) {
         attempt.credentials.clone_from(&self.credentials);
         let unspent = self.unspent.take().filter(|credentials| !credentials.is_expired());
         let span = attempt_span(&attempt);
-        self.span.clone_from(&span);
         let engine = Arc::clone(&self.engine);
         let requests = Arc::clone(&self.settings.requests);
         let ask = self.settings.credentials.as_ref().map(|settings| Arc::clone(&settings.provider));
@@ -112,7 +137,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 }
             }
         };
-        self.dial = Some(Box::pin(dial.instrument(span)));
+        (Box::pin(dial.instrument(span.clone())), span)
     }
 
     pub(super) fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
@@ -125,20 +150,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 let handshake = socket.handshake();
                 let (local_addr, peer_addr) = (handshake.local_addr, handshake.peer_addr);
                 self.credentials.clone_from(&attempt.credentials);
-                self.connection = Some(Connection {
-                    socket,
-                    generation,
-                    attempt: Arc::new(attempt),
-                    lane: Lane::default(),
-                    establishing: None,
-                    resubscribing: None,
-                    connected: None,
-                    renewing: None,
-                    write_error: None,
-                    read_dry: false,
-                    paused: false,
-                    stalled: None,
-                });
+                self.connection = Some(Connection::new(socket, attempt));
                 record_stage(&self.span, SpanStage::Authentication);
                 self.tell(Input::Opened { generation, local_addr, peer_addr });
             }

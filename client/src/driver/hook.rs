@@ -9,13 +9,17 @@ use std::{
 use everwire_engine::Engine;
 use futures_core::future::BoxFuture;
 
-use super::{Driver, attempt::words, now};
+use super::{
+    Driver,
+    attempt::{Connection, words},
+    now,
+};
 use crate::{
     AuthenticationError, AuthenticationErrorKind, HealthCheckInfo,
     core::Input,
     decode::EventDecoder,
     delivery::ClientEvent,
-    hooks::{ConnectionScope, HandshakeHandle, LANE},
+    hooks::{Authenticate, ConnectionScope, HandshakeHandle, LANE},
     send::Gate,
 };
 
@@ -24,13 +28,9 @@ pub(super) type Ended<T> = Result<T, ()>;
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
     pub(super) fn begin_establish(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let handle =
-            HandshakeHandle { attempt: Arc::clone(&connection.attempt), lane: connection.lane.clone() };
-        connection.establishing = Some(match &self.settings.on_established {
-            Some(hook) => begin(|| hook(handle), || Err(panicked())),
-            None => Box::pin(std::future::ready(Ok(()))),
-        });
+        if let Some(connection) = &mut self.connection {
+            connection.establish(self.settings.on_established.as_ref());
+        }
     }
 
     pub(super) fn begin_connected(&mut self, info: HealthCheckInfo) {
@@ -98,6 +98,16 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             None => {}
         }
         moved
+    }
+}
+
+impl<C> Connection<C> {
+    pub(super) fn establish(&mut self, hook: Option<&Authenticate>) {
+        let handle = HandshakeHandle { attempt: Arc::clone(&self.attempt), lane: self.lane.clone() };
+        self.establishing = Some(match hook {
+            Some(hook) => begin(|| hook(handle), || Err(panicked())),
+            None => Box::pin(std::future::ready(Ok(()))),
+        });
     }
 }
 

@@ -14,6 +14,7 @@ mod read;
 mod renew;
 mod settle;
 mod span;
+mod successor;
 mod timers;
 
 use std::{
@@ -26,10 +27,9 @@ use std::{
 
 use everwire_engine::{CloseFrame, Engine};
 use everwire_ping::PingController;
-use futures_core::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::{attempt::Connection, settle::Waiting, timers::Timer};
+use self::{attempt::Connection, settle::Waiting, successor::Successor, timers::Timer};
 use crate::{
     ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo, Snapshot,
     attempt::CONNECT,
@@ -66,7 +66,13 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
     snapshots: watch::Sender<Snapshot>,
     waiting: Waiting,
 
-    dial: Option<BoxFuture<'static, attempt::Dialled<E::Connection>>>,
+    dial: Option<attempt::Dial<E::Connection>>,
+    /// A newer connection that is made beside the live one.
+    successor: Option<Successor<E::Connection, D::Event>>,
+    /// The event that made a successor the connection: delivered once that is announced.
+    first: Option<(u64, D::Event)>,
+    /// Why the latest successor of this connection failed, for the next one to know.
+    replacement_failed: Option<DisconnectionSource>,
     connection: Option<Connection<E::Connection>>,
     /// The frame of the close handshake under way.
     closing: Option<CloseFrame>,
@@ -105,7 +111,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         Self {
             engine: Arc::new(engine),
             decoder,
-            core: Lifecycle::new(settings.limits, settings.needs_health_check),
+            core: Lifecycle::new(settings.limits, settings.needs_health_check)
+                .replaceable(settings.make_before_break),
             ping: PingController::new(settings.ping),
             settings,
             pump: ends.pump,
@@ -117,6 +124,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             snapshots: ends.snapshots,
             waiting: Waiting::default(),
             dial: None,
+            successor: None,
+            first: None,
+            replacement_failed: None,
             connection: None,
             closing: None,
             timer: Timer::default(),
@@ -153,6 +163,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             moved |= self.poll_read(cx);
             moved |= self.poll_hooks(cx);
             moved |= self.poll_write(cx);
+            moved |= self.poll_successor(cx);
             moved |= self.poll_timers(cx);
             self.hub.flush();
             if moved && self.hub.has_subscribers() {
@@ -233,6 +244,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 self.tell(Input::DisconnectSystem(frame));
             }
             Wish::Abandon => self.tell(Input::Abandon),
+            Wish::Replace(cause) => {
+                if self.core.state().is_connected() {
+                    self.cause = cause;
+                }
+                self.tell(Input::Replace);
+            }
             Wish::Probe(deadline) => self.ping.probe(now(), deadline),
             Wish::Notify(event) => self.hub.push(event.into()),
         }
@@ -248,6 +265,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             self.recorder.late_event();
         }
         self.drain_outputs();
+        if let Some((generation, event)) = self.first.take() {
+            self.deliver_event(generation, event);
+        }
     }
 }
 

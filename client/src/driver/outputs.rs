@@ -29,7 +29,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     self.snapshots.send_replace(snapshot.clone());
                     self.hub.push(ClientEvent::State(snapshot));
                 }
-                Output::IntentChanged(snapshot) => {
+                Output::Noted(snapshot) => {
                     self.snapshots.send_replace(snapshot);
                 }
                 Output::Open { generation } => self.dial(generation),
@@ -55,6 +55,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 Output::Drop => self.drop_connection(),
                 Output::Refused(source) => self.waiting.refuse(self.core.generation() + 1.., &source),
                 Output::Closed(closed) => self.closed(closed),
+                about_successor => self.carry_out(about_successor),
             }
         }
     }
@@ -62,7 +63,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn record(&self, snapshot: &Snapshot) {
         self.recorder.state_changed(now());
         match &snapshot.state {
-            ConnectionState::Connecting => self.recorder.attempt(snapshot.generation),
+            ConnectionState::Connecting => self.recorder.attempt(snapshot.generation, now()),
             ConnectionState::Connected(_) => self.recorder.connected(),
             ConnectionState::Disconnected(source) => self.recorder.disconnected(source.clone()),
             _ => {}
@@ -97,6 +98,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     fn connected(&mut self) {
         let ConnectionState::Connected(info) = self.core.state().clone() else { return };
+        self.replacement_failed = None;
         record_stage(&self.span, SpanStage::Connected);
         self.ping.connection_state_changed(now(), self.settings.pings);
         self.waiting.connected(self.core.generation(), &info);

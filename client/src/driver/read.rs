@@ -118,24 +118,38 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         if let Some(renewing) = &connection.renewing {
             renewing.deliver(message);
         }
-        let decoder = &mut self.decoder;
-        let event = match catch_unwind(AssertUnwindSafe(|| decoder.decode(message))) {
-            Ok(Ok(Some(event))) => event,
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => return self.rejected(generation, message, error),
-            Err(panic) => {
-                tracing::error!(panic = words(&*panic), "the event decoder panicked");
-                return self.rejected(generation, message, DecodeError::new(DecodeErrorKind::Panicked));
-            }
-        };
+        let Some(event) = self.decode_event(generation, message) else { return };
         // Connected is announced before the event that made it so is delivered.
         if let Some(info) = event.health_check_info() {
             self.tell(Input::HealthCheck { generation, info });
         }
+        self.deliver_event(generation, event);
+    }
+
+    /// What the decoder makes of a message, if it makes anything of it.
+    #[inline]
+    pub(super) fn decode_event(&mut self, generation: u64, message: &Message) -> Option<D::Event> {
+        let decoder = &mut self.decoder;
+        match catch_unwind(AssertUnwindSafe(|| decoder.decode(message))) {
+            Ok(Ok(Some(event))) => return Some(event),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => self.rejected(generation, message, error),
+            Err(panic) => {
+                tracing::error!(panic = words(&*panic), "the event decoder panicked");
+                self.rejected(generation, message, DecodeError::new(DecodeErrorKind::Panicked));
+            }
+        }
+        None
+    }
+
+    /// Delivers an event, and tells the core what else it means.
+    #[inline]
+    pub(super) fn deliver_event(&mut self, generation: u64, event: D::Event) {
         let error = event.error();
-        let going_away = event.going_away().is_some();
+        let going_away = event.going_away();
         self.deliver(generation, event);
-        if going_away {
+        if let Some(notice) = going_away {
+            self.tell(Input::GoingAway { generation, notice });
             self.hub.push(ClientEvent::ReconnectSuggested);
         }
         if let Some(error) = error {

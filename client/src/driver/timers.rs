@@ -96,7 +96,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             self.recorder.sent(messages, bytes);
         }
         let mut moved = self.pump.progress() != before;
-        if self.closing.is_some() && self.pump.drained() {
+        if self.core.awaits_flush() && self.pump.drained() {
             self.tell(Input::Flushed { generation });
             moved = true;
         }
@@ -110,7 +110,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
         let now = now();
         self.pump.expire(now);
-        self.tell(Input::Timeout);
+        if self.lifecycle_deadline().is_some_and(|at| at <= now) {
+            self.tell(Input::Timeout);
+        }
         self.handle_write_deadline(now);
         self.handle_resubscribe_deadline(now);
         self.handle_renewal(now);
@@ -121,7 +123,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn next_deadline(&self) -> Option<Instant> {
         let connection = self.connection.as_ref();
         [
-            self.core.poll_timeout(),
+            self.lifecycle_deadline(),
             self.ping_deadline(),
             self.pump.next_expiry(),
             connection.and_then(|connection| connection.stalled).map(|(_, until)| until),
@@ -131,6 +133,19 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// A replaced connection is not cut off while what has arrived on it waits for the application, nor before a
+    /// process that was stopped has had its time to read it: nothing shall be lost.
+    fn lifecycle_deadline(&self) -> Option<Instant> {
+        let at = self.core.poll_timeout()?;
+        match &self.connection {
+            Some(connection) if self.core.drains_replaced() && connection.paused => None,
+            Some(connection) if self.core.drains_replaced() && !connection.read_dry => {
+                Some(at + self.settings.limits.close)
+            }
+            _ => Some(at),
+        }
     }
 
     /// The verdict on a missing pong waits until what has arrived is read: a process that was stopped and goes

@@ -1,5 +1,7 @@
 //! The driver's side: from the queue into the connection, and back with the outcomes.
 
+mod lost;
+
 use std::{
     collections::VecDeque,
     fmt, mem,
@@ -226,33 +228,6 @@ impl Pump {
     /// How many of the application's messages were flushed since the last call, and their bytes.
     pub(crate) fn take_sent(&mut self) -> (u64, u64) {
         mem::take(&mut self.sent)
-    }
-
-    /// The connection is gone. What was handed to it is [`MaybeSent`](SendOutcome::MaybeSent) or, if
-    /// idempotent, goes back to the front; what was not, fails or stays by its class. Ends
-    /// [`stop_intake`](Self::stop_intake) and closes the gate.
-    pub(crate) fn connection_lost(&mut self) {
-        self.set_gate(Gate::Closed);
-        self.collect();
-        self.settled
-            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::Disconnected))));
-        self.retain_taken(|ticket| {
-            (ticket.class == SendClass::FailFast).then_some(NotSentReason::Disconnected)
-        });
-        while let Some(InFlight { mut ticket, again }) = self.in_flight.pop_back() {
-            match again {
-                Some(message) => {
-                    ticket.attempted = true;
-                    self.taken.push_front(Entry { ticket, message });
-                }
-                None => self.settled.push((ticket, SendOutcome::MaybeSent)),
-            }
-        }
-        self.settle(None);
-        let mut shared = self.outbox.lock();
-        if shared.intake == Intake::Stopped {
-            shared.intake = Intake::Open;
-        }
     }
 
     /// No message that waits expires before this. As of the last poll; it may be too early.

@@ -146,7 +146,7 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Changed(snapshot) => self.enter(snapshot),
-            Effect::IntentChanged(snapshot) => self.store(snapshot),
+            Effect::Noted(snapshot) => self.store(snapshot),
             Effect::Open { .. } => {
                 if !self.wants {
                     self.fault.get_or_insert(Fault::User);
@@ -188,6 +188,7 @@ impl World {
                 }
                 self.disconnects = false;
             }
+            other => unreachable!("{other:?}: this client replaces no connection"),
         }
     }
 

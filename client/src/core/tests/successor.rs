@@ -1,0 +1,228 @@
+//! Make before break: all phases of the hand-over over all inputs, and its rules one by one.
+
+use super::*;
+
+const PHASES: [&str; 4] = ["Dialling", "Authenticating", "Flushing", "Draining"];
+
+fn beside(input: Input) -> Input {
+    let generation = 2;
+    match input {
+        Input::Opened { local_addr, peer_addr, .. } => Input::Opened { generation, local_addr, peer_addr },
+        Input::OpenFailed { error, .. } => Input::OpenFailed { generation, error },
+        Input::Established { .. } => Input::Established { generation },
+        Input::AuthenticationFailed { error, .. } => Input::AuthenticationFailed { generation, error },
+        Input::HealthCheck { info, .. } => Input::HealthCheck { generation, info },
+        Input::ErrorAnnounced { error, .. } => Input::ErrorAnnounced { generation, error },
+        Input::Drained { frame, .. } => Input::Drained { generation, frame },
+        Input::GoingAway { notice, .. } => Input::GoingAway { generation, notice },
+        Input::Flushed { .. } => Input::Flushed { generation },
+        Input::Ended { close, error, .. } => Input::Ended { generation, close, error },
+        Input::NoPong { frame, .. } => Input::NoPong { generation, frame },
+        other => other,
+    }
+}
+
+fn flushed() -> Input {
+    Input::Flushed { generation: 1 }
+}
+
+fn at(phase: &str) -> World {
+    let mut world = World::new();
+    world.core = world.core.replaceable(true);
+    let steps = [
+        Input::Connect,
+        opened(),
+        health_check("a"),
+        Input::Replace,
+        beside(opened()),
+        beside(health_check("b")),
+        flushed(),
+    ];
+    let count = 4 + PHASES.iter().position(|known| *known == phase).expect("a phase");
+    for step in steps.into_iter().take(count) {
+        world.tell(step);
+    }
+    world.said.clear();
+    world
+}
+
+/// What was said, by name, without what is only stored.
+fn names(world: &World) -> Vec<String> {
+    let said = world.said.iter().filter(|output| !matches!(output, Output::Noted(_)));
+    said.map(|output| match output {
+        Output::Changed(snapshot) => format!("{} {}", snapshot.state.name(), snapshot.generation),
+        other => format!("{other:?}").split(['(', ' ']).next().unwrap().to_owned(),
+    })
+    .collect()
+}
+
+/// §2a: the table of the hand-over is complete. Where it names nothing, nothing is done.
+#[test]
+fn rule_2a_every_phase_and_every_input() {
+    const NONE: &[&str] = &[];
+    const FAIL: &[&str] = &["DropSuccessor", "ReplacementFailed"];
+    const SWITCH: &[&str] = &["Switched", "Connected 2", "Connected"];
+    const TO_DIAL: &[&str] = &["Drop", "Disconnected 1", "Closed", "Promoted", "Connecting 2"];
+    const TO_AUTH: &[&str] =
+        &["Drop", "Disconnected 1", "Closed", "Promoted", "Connecting 2", "Authenticating 2"];
+    const USER: &[&str] = &["DropSuccessor", "ReplacementFailed", "Disconnecting 1", "Close"];
+    const SYSTEM: &[&str] = &["DropSuccessor", "ReplacementFailed", "Disconnecting 1", "Close", "SendClose"];
+    const RESUME_USER: &[&str] =
+        &["DropSuccessor", "ReplacementFailed", "ResumeQueue", "Disconnecting 1", "Close"];
+    const RESUME_SYSTEM: &[&str] =
+        &["DropSuccessor", "ReplacementFailed", "ResumeQueue", "Disconnecting 1", "Close", "SendClose"];
+    let table: [(Input, [&[&str]; 4]); 26] = [
+        (Input::Connect, [NONE; 4]),
+        (Input::Reconnect, [NONE; 4]),
+        (Input::Replace, [NONE; 4]),
+        (disconnect(), [USER, USER, RESUME_USER, USER]),
+        (system(), [SYSTEM, SYSTEM, RESUME_SYSTEM, USER]),
+        (Input::Abandon, [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
+        // About the connection.
+        (ended(1012), [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
+        (no_pong(), [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
+        (health_check("a"), [&["Pong"]; 4]),
+        (flushed(), [NONE, NONE, &["CloseReplaced"], NONE]),
+        (announced(4), [NONE; 4]),
+        (drained(), [NONE; 4]),
+        (going_away(), [NONE; 4]),
+        (opened(), [NONE; 4]),
+        (open_failed(), [NONE; 4]),
+        (refused(), [NONE; 4]),
+        (Input::Established { generation: 1 }, [NONE; 4]),
+        // About the successor.
+        (beside(opened()), [&["EstablishSuccessor"], NONE, NONE, NONE]),
+        (beside(open_failed()), [FAIL, NONE, NONE, NONE]),
+        (beside(refused()), [FAIL, FAIL, NONE, NONE]),
+        (beside(health_check("b")), [NONE, &["HoldQueue"], NONE, NONE]),
+        (beside(Input::Established { generation: 1 }), [NONE; 4]),
+        (beside(announced(4)), [NONE; 4]),
+        (beside(ended(1011)), [NONE, FAIL, NONE, NONE]),
+        (beside(no_pong()), [NONE; 4]),
+        (Input::Timeout, [NONE; 4]),
+    ];
+    for (input, expected) in table {
+        for (phase, expected) in PHASES.into_iter().zip(expected) {
+            let mut world = at(phase);
+            world.tell(input.clone());
+            assert_eq!(names(&world), expected, "{phase} + {input:?}");
+        }
+    }
+}
+
+/// §2a: each phase has its deadline; the whole hand-over takes no longer than a close.
+#[test]
+fn rule_2a_every_phase_has_a_deadline() {
+    for (phase, limit, then) in [
+        ("Dialling", LIMITS.connect, &["DropSuccessor", "ReplacementFailed"][..]),
+        ("Authenticating", LIMITS.authenticate, &["DropSuccessor", "ReplacementFailed"]),
+        ("Flushing", LIMITS.flush, &["CloseReplaced"]),
+        ("Draining", LIMITS.close, &["Switched", "Connected 2", "Connected"]),
+    ] {
+        let mut world = at(phase);
+        world.wait(limit.saturating_sub(MILLISECOND));
+        assert_eq!(names(&world), [] as [&str; 0], "{phase}");
+        world.wait(MILLISECOND);
+        assert_eq!(names(&world), then, "{phase}");
+    }
+    let mut world = at("Flushing");
+    world.wait(LIMITS.flush).wait(LIMITS.close.saturating_sub(LIMITS.flush));
+    assert_eq!(world.core.generation(), 2, "flushing and draining together take a close at most");
+}
+
+/// §2a: off unless it is asked for, and only for a live connection.
+#[test]
+fn rule_2a_only_a_live_connection_of_a_client_that_can_is_replaced() {
+    for state in STATES {
+        let mut world = World::at(state);
+        world.tell(Input::Replace);
+        assert!(world.said.is_empty(), "{state}, without the option");
+        world.core = world.core.replaceable(true);
+        world.tell(Input::Replace);
+        let dials = world.said.iter().any(|output| matches!(output, Output::OpenSuccessor { generation: 2 }));
+        assert_eq!(dials, state == "Connected", "{state}");
+    }
+}
+
+/// §2a: a failed successor is told, the connection stays, and another try is another generation.
+#[test]
+fn rule_2a_a_failed_successor_leaves_the_connection_alone_and_is_told() {
+    let mut world = at("Authenticating");
+    world.tell(beside(announced(40))).tell(beside(drained()));
+    assert_eq!(names(&world), ["DropSuccessor", "ReplacementFailed"]);
+    let snapshot = world.core.snapshot();
+    assert!(snapshot.state.is_connected() && snapshot.generation == 1);
+    let crate::Replacement::Failed { generation: 2, source } = snapshot.replacement else {
+        panic!("{:?}", snapshot.replacement)
+    };
+    assert_eq!(source.api_error().map(|error| error.code), Some(40));
+    assert_eq!(world.core.poll_timeout(), None);
+
+    world.said.clear();
+    world.tell(beside(health_check("b"))).tell(beside(ended(1000)));
+    assert!(world.said.is_empty(), "late: {:?}", world.said);
+    assert_eq!(world.core.stale(), 2);
+    world.tell(Input::Replace);
+    assert!(world.said.iter().any(|output| matches!(output, Output::OpenSuccessor { generation: 3 })));
+}
+
+/// §2a: the generation that was replaced is history.
+#[test]
+fn rule_2a_late_events_of_the_replaced_connection_change_nothing() {
+    let mut world = at("Draining");
+    world.tell(ended(4002));
+    world.said.clear();
+    for late in [ended(1000), no_pong(), health_check("a"), announced(1), drained(), refused(), flushed()] {
+        world.tell(late.clone());
+        assert!(world.said.is_empty(), "{late:?}");
+    }
+    assert_eq!(world.core.stale(), 7);
+    assert_eq!(world.core.snapshot().generation, 2);
+}
+
+/// §2a: no second dial when the connection dies while its successor is made; its deadline runs on.
+#[test]
+fn rule_2a_the_successor_of_a_dead_connection_is_the_attempt_under_way() {
+    let mut world = at("Dialling");
+    world.wait(Duration::from_secs(10)).tell(ended(1006)).tell(Input::Reconnect);
+    assert!(!world.said.iter().any(|output| matches!(output, Output::Open { .. })));
+    world.wait(Duration::from_secs(5));
+    assert_eq!(world.source(), "ConnectTimeout");
+
+    let mut world = at("Authenticating");
+    world.tell(ended(1012)).tell(beside(health_check("b")));
+    assert_eq!(world.core.snapshot().generation, 2);
+    assert!(world.core.state().is_connected());
+
+    // An error that the server announced on the old one ends that one alone.
+    let mut world = at("Authenticating");
+    world.tell(announced(9)).tell(drained());
+    assert_eq!(world.states(), ["Disconnected", "Connecting", "Authenticating"]);
+}
+
+/// §2a: when the peer has announced an error before the successor is ready, nothing waits for its drain.
+#[test]
+fn rule_2a_a_drain_that_is_awaited_ends_with_the_hand_over() {
+    let mut world = at("Authenticating");
+    world.tell(announced(9)).tell(beside(health_check("b")));
+    assert!(!world.core.awaits_drain());
+    assert!(!world.core.successor_awaits_drain());
+}
+
+/// Invariant 6: a user's disconnect ends both, and nothing comes back.
+#[test]
+fn invariant_6_a_users_disconnect_ends_the_connection_and_its_successor() {
+    for phase in PHASES {
+        let mut world = at(phase);
+        world.tell(disconnect());
+        for input in [beside(opened()), beside(health_check("b")), Input::Replace, Input::Reconnect] {
+            world.tell(input);
+        }
+        world.tell(flushed()).tell(ended(1000)).tell(Input::Reconnect);
+        assert_eq!(world.core.state().name(), "Disconnected", "{phase}");
+        assert_eq!(world.source(), "UserInitiated", "{phase}");
+        assert_eq!(world.core.snapshot().generation, 1, "{phase}");
+        let again = |output: &Output| matches!(output, Output::Open { .. } | Output::OpenSuccessor { .. });
+        assert!(!world.said.iter().any(again), "{phase}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What becomes of messages when their connection goes: by death, or since a newer one takes its place.
+
+use super::{Entry, Gate, InFlight, Intake, NotSentReason, Pump, SendClass, SendOutcome, not_sent};
+
+impl Pump {
+    /// The connection is gone. What was handed to it is [`MaybeSent`](SendOutcome::MaybeSent) or, if
+    /// idempotent, goes back to the front; what was not, fails or stays by its class. Ends
+    /// [`stop_intake`](Self::stop_intake) and closes the gate.
+    pub(crate) fn connection_lost(&mut self) {
+        self.set_gate(Gate::Closed);
+        self.collect();
+        self.drop_urgent();
+        self.retain_taken(|ticket| {
+            (ticket.class == SendClass::FailFast).then_some(NotSentReason::Disconnected)
+        });
+        self.return_in_flight();
+        self.settle(None);
+        let mut shared = self.outbox.lock();
+        if shared.intake == Intake::Stopped {
+            shared.intake = Intake::Open;
+        }
+    }
+
+    /// Another connection takes the place of this one. What was handed over and not flushed is as with
+    /// [`connection_lost`](Self::connection_lost); all that still waits, waits for the other one.
+    pub(crate) fn connection_replaced(&mut self) {
+        self.set_gate(Gate::Held);
+        self.drop_urgent();
+        self.return_in_flight();
+        self.settle(None);
+    }
+
+    /// Takes over the driver's own frames from the pump of a connection that was made beside this one. They are
+    /// first: they belong to its authentication.
+    pub(crate) fn adopt(&mut self, mut other: Self) {
+        self.urgent.extend(other.urgent.drain(..));
+        self.in_flight.extend(other.in_flight.drain(..));
+        self.progress += other.progress;
+    }
+
+    fn drop_urgent(&mut self) {
+        self.settled
+            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::Disconnected))));
+    }
+
+    fn return_in_flight(&mut self) {
+        while let Some(InFlight { mut ticket, again }) = self.in_flight.pop_back() {
+            match again {
+                Some(message) => {
+                    ticket.attempted = true;
+                    self.taken.push_front(Entry { ticket, message });
+                }
+                None => self.settled.push((ticket, SendOutcome::MaybeSent)),
+            }
+        }
+    }
+}
