@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod courier;
 pub mod demo;
 pub mod proxy;
 pub mod room;

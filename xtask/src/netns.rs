@@ -6,6 +6,7 @@
 //! their order; one that fails is tried again, alone, and is found by its name: `cargo xtask netns 'link down'`.
 
 mod crew;
+mod eyeballs;
 mod guard;
 mod judge;
 mod lab;
@@ -19,6 +20,20 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
+
+/// What runs in the namespaces, besides the monitor's own example.
+const PROGRAMS: &[&str] = &[
+    "--bin",
+    "watch",
+    "--bin",
+    "echo_server",
+    "--bin",
+    "courier",
+    "--bin",
+    "courier_server",
+    "--bin",
+    "dual_stack",
+];
 
 /// How many rows are under way at a time: they wait more than they compute.
 const SIDE_BY_SIDE: usize = 8;
@@ -53,6 +68,7 @@ fn measure(wanted: &[String]) -> Result<Vec<String>, String> {
     lag::start();
     let mut rows = monitor::rows(&programs.join("examples/watch_network"));
     rows.extend(matrix::rows(&programs));
+    rows.extend(eyeballs::rows(&programs));
     rows.retain(|row| wanted.iter().all(|part| row.name.contains(part.as_str())));
     if rows.is_empty() {
         return Err(format!("no row's name contains {}", wanted.join(" and ")));
@@ -87,10 +103,9 @@ fn wants() -> Option<&'static str> {
 /// Builds the programs that run in the namespaces, and tells in which folder they are.
 fn build() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for (package, what) in [
-        ("everwire-netmon", &["--example", "watch_network"][..]),
-        ("everwire-examples", &["--bin", "watch", "--bin", "echo_server"]),
-    ] {
+    for (package, what) in
+        [("everwire-netmon", &["--example", "watch_network"][..]), ("everwire-examples", PROGRAMS)]
+    {
         let mut command = Command::new(&cargo);
         command.args(["build", "--quiet", "--package", package]).args(what);
         let status = command.status().map_err(|error| format!("cargo does not run: {error}"))?;

@@ -20,6 +20,10 @@ const PACKAGES: &[Package] = &[
     Package { name: "haproxy", reason: "a front for TLS that is not ours, for the tests of the engine" },
     Package { name: "microsocks", reason: "a SOCKS5 proxy that is not ours, for the tests of the engine" },
     Package { name: "nginx", reason: "a front for TLS that is not ours, for the tests of the engine" },
+    Package {
+        name: "nftables",
+        reason: "`nft`: loss of packets, where the kernel has no netem (cargo xtask netns)",
+    },
     Package { name: "python3-venv", reason: "the conformance cases of the protocol (cargo xtask autobahn)" },
     Package { name: "python3-websockets", reason: "a server that is not ours, for the tests of `watch`" },
     Package { name: "strace", reason: "counts the calls that read a socket (cargo xtask bench)" },

@@ -16,6 +16,7 @@ for name in $(left \"$1\"); do
     for process in $(ip netns pids \"$name\"); do kill -KILL \"$process\"; done
     ip netns delete \"$name\"
 done
+rm -f \"$2/$1\"*
 ";
 
 /// While it lives, nothing that this process makes in namespaces outlives the process.
@@ -24,7 +25,7 @@ pub(super) struct Guard(Child);
 impl Guard {
     pub(super) fn start() -> Result<Self, String> {
         let mut command = Command::new("sh");
-        command.args(["-c", SCRIPT, "guard", &lab::prefix()]);
+        command.args(["-c", SCRIPT, "guard", &lab::prefix()]).arg(std::env::temp_dir());
         // A group of its own, so that a Ctrl-C at the terminal does not reach it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -25,8 +25,35 @@ pub(super) struct Record {
     pub(super) fault: Duration,
     /// When it had been repaired.
     pub(super) repaired: Duration,
+    /// What the acknowledging layer's own books say, when all was acknowledged.
+    pub(super) acked: Option<Books>,
     /// For how long the machine kept those waiting who wanted to run, from the fault until it was noticed.
     pub(super) late: Duration,
+}
+
+/// Messages that are acknowledged, both ways together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Books {
+    pub(super) sent: usize,
+    pub(super) lost: usize,
+    pub(super) duplicated: usize,
+    pub(super) reordered: usize,
+}
+
+impl Books {
+    /// As `courier` prints them.
+    pub(super) fn read(line: &Line) -> Option<Self> {
+        let count = |name| line.field(name).and_then(|count| count.parse::<usize>().ok());
+        if line.field("kind") != Some("books") {
+            return None;
+        }
+        Some(Self {
+            sent: count("up")? + count("down")?,
+            lost: count("lost")?,
+            duplicated: count("duplicated")?,
+            reordered: count("reordered")?,
+        })
+    }
 }
 
 /// What has to come of the connection.
@@ -61,6 +88,7 @@ pub(super) struct Verdict {
     /// Messages that nobody can know to be lost: without any outcome; or said to be flushed and never
     /// answered, though there was no fault at the time or the connection lived on.
     pub(super) silent: usize,
+    pub(super) acked: Option<Books>,
     /// What should not be so.
     pub(super) problems: Vec<String>,
 }
@@ -121,6 +149,7 @@ impl Record {
             not_sent: with("not_sent"),
             echoed: echoed.len(),
             silent: 0,
+            acked: self.acked,
             problems: Vec::new(),
         };
         let left = self.signs.iter().any(|(at, sign)| *at >= self.fault && sign.starts_with("Disconnect"));
@@ -181,6 +210,12 @@ impl Record {
         if !self.echoes.iter().map(|(_, n)| n).is_sorted() {
             problem("answers out of order".to_owned());
         }
+        match self.acked {
+            None => problem("not everything was acknowledged in time".to_owned()),
+            Some(Books { sent: 0, .. }) => problem("no message was acknowledged".to_owned()),
+            Some(Books { lost: 0, duplicated: 0, reordered: 0, .. }) => {}
+            Some(books) => problem(format!("acknowledged messages: {books:?}")),
+        }
         verdict
     }
 }
@@ -195,13 +230,16 @@ mod tests {
         back: Duration::from_secs(5),
     };
 
+    const ACKED: Books = Books { sent: 200, lost: 0, duplicated: 0, reordered: 0 };
+
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
     /// A message each 100 ms for 10 s; a fault at 2 s, noticed at 2.3 s, repaired at 4 s, back at 4.5 s.
     fn good() -> Record {
-        let mut record = Record { fault: ms(2000), repaired: ms(4000), ..Record::default() };
+        let acked = Some(ACKED);
+        let mut record = Record { fault: ms(2000), repaired: ms(4000), acked, ..Record::default() };
         for (at, sign) in
             [(50, "Connected"), (2300, "Disconnected"), (2300, "Connecting"), (4400, "Connected")]
         {
@@ -236,6 +274,7 @@ mod tests {
                 not_sent: 0,
                 echoed: 96,
                 silent: 0,
+                acked: Some(ACKED),
                 problems: Vec::new(),
             }
         );
@@ -245,7 +284,7 @@ mod tests {
     #[test]
     fn each_violation_is_found() {
         type Spoil = fn(&mut Record);
-        let violations: [(&str, Spoil); 12] = [
+        let violations: [(&str, Spoil); 16] = [
             ("noticed after", |r| r.signs[1].0 = ms(3600)),
             ("not noticed", |r| {
                 r.fault = ms(1900);
@@ -262,6 +301,10 @@ mod tests {
             ("not to be sent", |r| drop(r.outcomes.insert(90, "not_sent".to_owned()))),
             ("answered twice", |r| r.echoes.push((ms(9999), 100))),
             ("out of order", |r| r.echoes.swap(3, 4)),
+            ("not everything was acknowledged", |r| r.acked = None),
+            ("lost: 1", |r| r.acked = Some(Books { lost: 1, ..ACKED })),
+            ("duplicated: 1", |r| r.acked = Some(Books { duplicated: 1, ..ACKED })),
+            ("reordered: 1", |r| r.acked = Some(Books { reordered: 1, ..ACKED })),
         ];
         for (word, spoil) in violations {
             let mut record = good();

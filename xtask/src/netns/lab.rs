@@ -10,7 +10,7 @@
 
 use std::{
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -22,6 +22,9 @@ pub(super) const SERVER: &str = "10.77.9.2";
 pub(super) const SERVER_V6: &str = "fd77:9::2";
 
 const PREFIX: &str = "everwire-";
+
+/// The one [file](Lab::file) that there may be.
+pub(super) const JOURNAL: &str = "journal";
 
 const NAMES: [&str; 3] = ["client", "router", "server"];
 
@@ -90,6 +93,11 @@ impl Lab {
         format!("{}{name}", self.prefix)
     }
 
+    /// A file for the programs of this laboratory, which goes with it.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        std::env::temp_dir().join(self.name(name))
+    }
+
     /// `ip COMMAND` inside a namespace.
     pub(super) fn ip(&self, name: &str, command: &str) -> Result<(), String> {
         let name = self.name(name);
@@ -124,6 +132,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // One that was never made is none to remove, and there is nobody left to tell.
+        let _ = std::fs::remove_file(self.file(JOURNAL));
         let _ = batch(&["-force"], &NAMES.map(|name| format!("netns delete {}", self.name(name))));
     }
 }

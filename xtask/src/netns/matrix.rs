@@ -161,13 +161,19 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "30 % loss",
+        // By netem where the kernel has it, else by the packet filter, which draws a number for each packet.
         steps: &[
-            "client ! tc qdisc add dev eth0 root netem loss 30%",
-            "router ! tc qdisc add dev eth0 root netem loss 30%",
+            "router ! { tc qdisc add dev eth0 root netem loss 30% && tc qdisc add dev srv0 root netem loss 30%; } \
+             2> /dev/null || nft 'add table inet loss; \
+             add chain inet loss forward { type filter hook forward priority 0; }; \
+             add rule inet loss forward numgen random mod 100 < 30 drop'",
         ],
         repair: Repair::After(Duration::from_secs(8)),
-        repair_steps: &["client ! tc qdisc delete dev eth0 root", "router ! tc qdisc delete dev eth0 root"],
-        needs: Some("`tc` and the kernel module sch_netem"),
+        repair_steps: &[
+            "router ! { tc qdisc delete dev eth0 root; tc qdisc delete dev srv0 root; nft delete table inet loss; } \
+             2> /dev/null || true",
+        ],
+        needs: Some("nftables, or `tc` and the kernel module sch_netem"),
         // A pong may need longer than its deadline when a third of the segments is lost.
         bounds: Bounds { fate: Fate::Either, noticed: None, ..PINGED },
     },
@@ -182,8 +188,9 @@ const FAULTS: &[Fault] = &[
 ];
 
 const HEAD: &str = "Flushed is what the system took; what it took before the fault was noticed may never be \
-    answered.\n\n| fault | noticed after | back after | sent | flushed | maybe sent | not sent | answered \
-    | lost in silence |\n|---|---|---|---|---|---|---|---|---|";
+    answered. The last four columns are of a second client, whose messages are acknowledged, both ways together.\n\n| fault | noticed after | back after | sent | flushed | maybe sent | not sent | answered \
+    | lost in silence | acknowledged | lost | duplicated | reordered |\n\
+    |---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// A row for each fault.
 pub(super) fn rows(programs: &Path) -> Vec<Row> {
@@ -215,6 +222,8 @@ fn cells(verdict: &Verdict) -> String {
     };
     let counts =
         [verdict.sent, verdict.flushed, verdict.maybe_sent, verdict.not_sent, verdict.echoed, verdict.silent];
-    let counts: Vec<String> = counts.iter().map(usize::to_string).collect();
+    let acked = verdict.acked.unwrap_or_default();
+    let acked = [acked.sent, acked.lost, acked.duplicated, acked.reordered];
+    let counts: Vec<String> = counts.into_iter().chain(acked).map(|count| count.to_string()).collect();
     format!("{} | {} | {}", time(verdict.noticed), time(verdict.back), counts.join(" | "))
 }

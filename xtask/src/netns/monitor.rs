@@ -176,6 +176,24 @@ const EVENTS: &[Event] = &[
         ..EVENT
     },
     Event {
+        name: "lease renewed, the same address taken away and given again",
+        steps: &[
+            "client address delete 10.77.0.2/24 dev eth0",
+            "client address add 10.77.0.2/24 dev eth0",
+            "client route add default via 10.77.0.1 dev eth0",
+        ],
+        ..EVENT
+    },
+    Event {
+        name: "IPv6 alone, its address removed",
+        before: &["client address flush dev wifi0", "client address delete 10.77.0.2/24 dev eth0"],
+        towards: Some(SERVER_V6),
+        first: ("online", "fd77::2"),
+        steps: &["client address delete fd77:0::2/64 dev eth0"],
+        says: changed("offline", "null", Some(("fd77::2", false))),
+        ..EVENT
+    },
+    Event {
         name: "unrelated bridge appears and goes",
         steps: &[
             "client link add docker9 type bridge",
@@ -254,6 +272,10 @@ impl Event {
     fn run(&self, program: &Path) -> Result<Said, String> {
         let lab = Lab::new()?;
         lab.steps(self.before)?;
+        if !self.before.is_empty() {
+            // What Linux says of a carrier may come a moment later.
+            thread::sleep(Duration::from_millis(300));
+        }
         let mut arguments = vec!["--json"];
         if let Some(server) = self.towards {
             arguments.extend(["--towards", server, "443"]);

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    judge::{Bounds, Record, Verdict},
-    lab::Lab,
+    judge::{Books, Bounds, Record, Verdict},
+    lab::{self, Lab},
     lag,
     watcher::{Watcher, now},
 };
@@ -16,24 +16,25 @@ use super::{
 /// Where the server listens.
 const ADDRESS: &str = "10.77.9.2:9000";
 
-const CLIENT: &[&str] = &[
-    "ws://10.77.9.2:9000/",
-    "--json",
-    "--ping",
-    "frame",
-    "--ping-interval",
-    "2s",
-    "--pong-timeout",
-    "1s",
-    "--seed",
-    "7",
-];
+/// Where the server of acknowledged messages listens.
+const ACKED_ADDRESS: &str = "10.77.9.2:9001";
+
+const CLIENT: &[&str] = &["ws://10.77.9.2:9000/", "--json", "--ping", "frame"];
+
+const ACKED_CLIENT: &[&str] = &["ws://10.77.9.2:9001/", "--pace", "50ms"];
+
+/// Of both clients.
+const SETTINGS: &[&str] = &["--ping-interval", "2s", "--pong-timeout", "1s", "--seed", "7"];
 
 /// A message each so often.
 const PACE: Duration = Duration::from_millis(50);
 
 /// How long the connection is used before the fault, and once it is back.
 const STEADY: Duration = Duration::from_millis(1500);
+
+/// How long it may take until everything is acknowledged, once it is back: the second client may have to wait
+/// for a rung of its ladder.
+const ACKNOWLEDGED: Duration = Duration::from_secs(25);
 
 /// How long the last answers may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -70,10 +71,12 @@ pub(super) enum Ended {
 
 struct Trial<'a> {
     lab: &'a Lab,
-    echo_server: &'a Path,
+    programs: &'a Path,
     client: Watcher,
-    server: Watcher,
-    port: String,
+    acked_client: Watcher,
+    servers: [Watcher; 2],
+    /// Of both clients.
+    ports: Vec<String>,
     record: Record,
     origin: Instant,
 }
@@ -82,15 +85,18 @@ impl Fault {
     /// `programs` is the folder where they are. An error is one of the laboratory.
     pub(super) fn run(&self, programs: &Path) -> Result<Ended, String> {
         let lab = Lab::new()?;
-        let echo_server = programs.join("echo_server");
-        let server = start_server(&lab, &echo_server)?;
-        let client = Watcher::start_fed(&lab, "client", &programs.join("watch"), CLIENT)?;
+        let servers = start_servers(&lab, programs)?;
+        let start = |program: &str, arguments: &[&str]| {
+            Watcher::start_fed(&lab, "client", &programs.join(program), &[arguments, SETTINGS].concat())
+        };
+        let (client, acked_client) = (start("watch", CLIENT)?, start("courier", ACKED_CLIENT)?);
         let mut trial = Trial {
             lab: &lab,
-            echo_server: &echo_server,
+            programs,
             client,
-            server,
-            port: String::new(),
+            acked_client,
+            servers,
+            ports: Vec::new(),
             record: Record { fault: Duration::MAX, repaired: Duration::MAX, ..Record::default() },
             origin: now(),
         };
@@ -99,7 +105,7 @@ impl Fault {
             return Err("the client does not connect before any fault".to_owned());
         }
         trial.pump(STEADY, |_| false)?;
-        trial.port = port(&lab)?;
+        trial.ports = vec![port(&lab, ADDRESS)?, port(&lab, ACKED_ADDRESS)?];
 
         trial.record.fault = trial.now();
         if let Err(problem) = trial.act(self.steps) {
@@ -119,6 +125,7 @@ impl Fault {
         trial.pump(self.bounds.back + Duration::from_secs(2), |record| record.back().is_some())?;
         trial.pump(STEADY, |_| false)?;
         trial.watch(LAST_WORDS, Record::settled)?;
+        trial.record.acked = trial.close_books();
         if let Some(noticed) = trial.record.noticed() {
             let fault = trial.origin + trial.record.fault;
             trial.record.late = lag::between(fault, fault + noticed);
@@ -161,30 +168,62 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// Ends the second client, and tells what it says of its messages once all are acknowledged.
+    fn close_books(&mut self) -> Option<Books> {
+        self.acked_client.hush();
+        let end = now() + ACKNOWLEDGED;
+        while let Some((_, line)) = self.acked_client.next(end.saturating_duration_since(now())) {
+            if let Some(books) = Books::read(&line) {
+                return Some(books);
+            }
+        }
+        None
+    }
+
     fn act(&mut self, steps: &[&str]) -> Result<(), String> {
         for step in steps {
             match step.split(' ').collect::<Vec<_>>()[..] {
-                ["signal", "client", signal] => self.client.signal(signal)?,
-                ["signal", "server", signal] => self.server.signal(signal)?,
-                ["start", "server"] => self.server = start_server(self.lab, self.echo_server)?,
+                ["signal", "client", signal] => {
+                    self.client.signal(signal)?;
+                    self.acked_client.signal(signal)?;
+                }
+                ["signal", "server", signal] => self.servers.iter().try_for_each(|s| s.signal(signal))?,
+                ["start", "server"] => self.servers = start_servers(self.lab, self.programs)?,
                 ["wait", millis] => thread::sleep(Duration::from_millis(millis.parse().unwrap_or_default())),
-                _ => self.lab.steps(&[&step.replace("{port}", &self.port)])?,
+                _ if step.contains("{port}") => {
+                    for port in &self.ports {
+                        self.lab.steps(&[&step.replace("{port}", port)])?;
+                    }
+                }
+                _ => self.lab.steps(&[step])?,
             }
         }
         Ok(())
     }
 }
 
-fn start_server(lab: &Lab, program: &Path) -> Result<Watcher, String> {
-    let server = Watcher::start(lab, "server", program, &[ADDRESS])?;
-    // Its first line tells that it listens.
-    server.next(Duration::from_secs(10)).ok_or("the server does not start")?;
-    Ok(server)
+/// The server of plain messages, and that of acknowledged ones, which goes on where its journal ends.
+fn start_servers(lab: &Lab, programs: &Path) -> Result<[Watcher; 2], String> {
+    let journal = lab.file(lab::JOURNAL).display().to_string();
+    let servers = [
+        Watcher::start(lab, "server", &programs.join("echo_server"), &[ADDRESS])?,
+        Watcher::start(
+            lab,
+            "server",
+            &programs.join("courier_server"),
+            &[ACKED_ADDRESS, "--journal", &journal, "--pace", "50ms"],
+        )?,
+    ];
+    for server in &servers {
+        // Its first line tells that it listens.
+        server.next(Duration::from_secs(10)).ok_or("a server does not start")?;
+    }
+    Ok(servers)
 }
 
-/// The port of the client's connection.
-fn port(lab: &Lab) -> Result<String, String> {
-    let listed = lab.ask("client", &format!("ss -tnH state established dst {ADDRESS}"))?;
-    let local = listed.split_whitespace().nth(2).ok_or("the client has no connection")?;
+/// The port of the client's connection to this server.
+fn port(lab: &Lab, server: &str) -> Result<String, String> {
+    let listed = lab.ask("client", &format!("ss -tnH state established dst {server}"))?;
+    let local = listed.split_whitespace().nth(2).ok_or_else(|| format!("no connection to {server}"))?;
     Ok(local.rsplit(':').next().unwrap_or_default().to_owned())
 }

@@ -72,6 +72,11 @@ impl Watcher {
         writeln!(input, "{line}").map_err(|error| format!("the program does not read: {error}"))
     }
 
+    /// Its input ends here.
+    pub(super) fn hush(&mut self) {
+        self.input = None;
+    }
+
     /// The next line within `patience`, and when it came.
     pub(super) fn next(&self, patience: Duration) -> Option<(Instant, Line)> {
         self.lines.recv_timeout(patience).ok()
