@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod courier;
 pub mod demo;
+pub mod fleet;
 pub mod proxy;
 pub mod room;
 pub mod server;

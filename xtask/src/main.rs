@@ -10,6 +10,7 @@ mod cargo;
 mod ci;
 mod coverage;
 mod demo;
+mod fleet;
 mod herd;
 mod lint;
 mod model;
@@ -76,6 +77,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         help: "what it costs beside other clients: --rounds N, --filter NAME; --quick counts instructions",
         run: bench::run,
+    },
+    Command {
+        name: "fleet",
+        help: "thousands of live connections after a server's death: --clients N, --outage 20s",
+        run: fleet::run,
     },
     Command {
         name: "autobahn",

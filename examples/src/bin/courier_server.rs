@@ -11,7 +11,7 @@ use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use everwire_examples::{cli::parse_duration, courier::serve};
-use tokio::net::TcpSocket;
+use tokio::{io::AsyncReadExt as _, net::TcpSocket};
 
 /// Serves couriers.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ struct Options {
     /// A message to each session so often
     #[arg(long, value_parser = parse_duration, default_value = "50ms")]
     pace: Duration,
+    /// End with the standard input, so as not to outlive whoever started it
+    #[arg(long)]
+    until_input_ends: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,5 +38,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A queue for a fleet that comes back at once.
     let listener = socket.listen(16_384)?;
     println!("listening on {}", listener.local_addr()?);
+    if options.until_input_ends {
+        tokio::spawn(async {
+            let mut input = tokio::io::stdin();
+            while let Ok(1..) = input.read(&mut [0; 64]).await {}
+            std::process::exit(0);
+        });
+    }
     Ok(serve(listener, options.journal, options.pace).await?)
 }
