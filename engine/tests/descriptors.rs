@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use common::{Authority, TemporaryDirectory, echo, listen, serve};
 use everwire_engine::{
-    ConnectRequest, Engine, EngineErrorKind, Proxy, Stage, TungsteniteEngine, resolver_fn,
+    ConnectRequest, Connection, Engine, EngineErrorKind, Proxy, Stage, TungsteniteEngine, resolver_fn,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -102,6 +102,14 @@ async fn a_dropped_attempt_leaves_no_descriptor_at_any_stage() {
         released(before, stage, address == redirecting).await;
     }
     let answering = serve(echo).await;
+    // The address that hangs has lost the race; its socket is closed with the attempt that won.
+    let both = resolver_fn(move |_, _| async move { Ok(vec![full, answering]) });
+    let engine = builder().resolver(both).build().unwrap();
+    let before = descriptors();
+    let connection = engine.connect(ConnectRequest::new("ws://h/").unwrap()).await.unwrap();
+    assert_eq!(connection.handshake().peer_addr, Some(answering));
+    assert!(descriptors() <= before + 2, "our end of the connection, the server's, and none of the loser");
+    drop(connection);
     let before = descriptors();
     let request = ConnectRequest::new(&format!("ws://{answering}/")).unwrap();
     let connection = TungsteniteEngine::new().connect(request).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use common::{Authority, TemporaryDirectory, echo, serve};
+use common::{Authority, echo, serve};
 use everwire_engine::{
     CertificateProblem, ConnectRequest, Connection, Engine, EngineError, EngineErrorKind, Handshake, Stage,
     TungsteniteEngine, TungsteniteEngineBuilder,
@@ -219,7 +219,7 @@ async fn with_ssl_cert_file_of_the_environment() {
 #[cfg(any(feature = "native-roots", feature = "platform-verifier"))]
 #[tokio::test]
 async fn ssl_cert_file_names_whom_to_trust() {
-    let directory = TemporaryDirectory::new("ssl-cert-file");
+    let directory = common::TemporaryDirectory::new("ssl-cert-file");
     let (ours, others) = (Authority::new(), Authority::named("others"));
     let server = Server::start(&ours, rustls::ALL_VERSIONS, None, |_| {}).await;
     for (authority, known) in [(&ours, true), (&others, false)] {
