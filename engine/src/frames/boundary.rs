@@ -287,6 +287,11 @@ mod tests {
         let more = [WRONG, b"edited"].concat();
         // In one frame that comes byte by byte.
         assert_eq!(known_after(frame(0x81, &more), 1), Some(2 + GOOD + 1));
+        // Whatever comes behind it, in the same piece too.
+        for pieces in [5, 11, 100] {
+            let bytes = [frame(0x01, &more), frame(0x00, &[0x90, 0xF4]), frame(0x80, &more)].concat();
+            assert!(known_after(bytes, pieces).is_some());
+        }
         // In fragments, with a ping between them that is no text, cut before every byte.
         for at in 0..=WRONG.len() {
             let ping = frame(0x89, &[0xFF, 0xFF]);

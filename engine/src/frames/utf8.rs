@@ -17,7 +17,7 @@ impl Utf8 {
         self.cut_len = 0;
     }
 
-    /// Takes the next piece, and says whether the text may still be one.
+    /// Takes the next piece, and says whether the text may still be one. After a wrong byte a new text begins.
     pub(super) fn check(&mut self, mut piece: &[u8]) -> bool {
         while self.cut_len > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return true };
@@ -26,7 +26,10 @@ impl Utf8 {
             self.cut_len += 1;
             match str::from_utf8(&self.cut[..self.cut_len]) {
                 Ok(_) => self.cut_len = 0,
-                Err(error) if error.error_len().is_some() => return false,
+                Err(error) if error.error_len().is_some() => {
+                    self.begin();
+                    return false;
+                }
                 Err(_) => {}
             }
         }
@@ -80,6 +83,17 @@ mod tests {
                 }
                 at = to;
             }
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_wrong_byte_is_another_text() {
+        let mut utf8 = Utf8::default();
+        for _ in 0..3 {
+            assert!(utf8.check(&[0xF4]));
+            assert!(!utf8.check(&[0x90, 0x80, 0x80]));
+            assert!(!utf8.check(&[0x80]));
+            assert!(utf8.check(b"plain"));
         }
     }
 
