@@ -1,8 +1,10 @@
-//! The client under test of the Autobahn suite: asks a fuzzing server how many cases it has, plays each by
+//! The engine under test of the Autobahn suite: asks a fuzzing server how many cases it has, plays each by
 //! echoing every data message, and has the report written.
 //!
 //! Run it by `cargo xtask autobahn`, or against a fuzzing server of your own:
 //! `cargo run -p everwire-engine --features deflate --example autobahn -- ws://127.0.0.1:9001`
+//!
+//! With `--no-context-takeover` it announces that each of its messages is compressed by itself.
 
 use everwire_engine::{ConnectRequest, Deflate, Engine, EngineError, Message, TungsteniteEngine};
 use futures_util::{SinkExt, StreamExt};
@@ -11,9 +13,14 @@ const AGENT: &str = "everwire-engine";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), EngineError> {
-    let server = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:9001".to_owned());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let reset = arguments.iter().any(|argument| argument == "--no-context-takeover");
+    let server = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let server = server.map_or("ws://127.0.0.1:9001", String::as_str);
     // Even what is short is compressed: it is to be tested.
-    let engine = TungsteniteEngine::builder().deflate(Deflate::default().threshold(0)).build()?;
+    let deflate = Deflate::default().threshold(0).client_no_context_takeover(reset);
+    let engine = TungsteniteEngine::builder().deflate(deflate).build()?;
+
     let mut count = engine.connect(ConnectRequest::new(&format!("{server}/getCaseCount"))?).await?;
     let cases: usize = match count.next().await {
         Some(Ok(message)) => message.as_text().and_then(|text| text.parse().ok()).unwrap_or_default(),

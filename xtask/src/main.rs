@@ -85,7 +85,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "autobahn",
-        help: "the Autobahn cases against our engine (Python 3; downloads the suite once)",
+        help: "the Autobahn cases against engine and client, or those of PATTERNS (Python 3)",
         run: autobahn::run,
     },
     Command {
