@@ -61,7 +61,7 @@ impl SystemMonitorBuilder {
     }
 
     /// How long after the first event of a burst the path is looked at and told. Default 250 ms, at most an
-    /// hour; zero looks at once.
+    /// hour; zero looks at once. A link of the path that stops running is told by the first event in any case.
     pub fn debounce(mut self, debounce: Duration) -> Self {
         self.settings.debounce = debounce;
         self
