@@ -1,6 +1,6 @@
 //! Where to connect, and with what.
 
-use std::fmt;
+use std::{fmt, net::Ipv6Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -123,6 +123,9 @@ impl ConnectRequest {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, authority),
         };
+        if has_stray_brackets(host_and_port) {
+            return Err(invalid("the URL's host has brackets, and not an IPv6 address within them alone"));
+        }
         let port = match port_of(host_and_port) {
             None => {
                 if secure {
@@ -260,6 +263,17 @@ fn invalid(detail: impl Into<String>) -> EngineError {
     EngineError::new(EngineErrorKind::InvalidRequest, Stage::Request).with_detail(detail)
 }
 
+/// Brackets belong around an IPv6 address (with a zone, perhaps), and nothing but a port follows.
+fn has_stray_brackets(host_and_port: &str) -> bool {
+    match host_and_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, behind)) => {
+            let ip = host.split_once('%').map_or(host, |(ip, _zone)| ip);
+            ip.parse::<Ipv6Addr>().is_err() || !(behind.is_empty() || behind.starts_with(':'))
+        }
+        None => host_and_port.contains(['[', ']']),
+    }
+}
+
 /// What stands after the colon of the port, if there is one.
 pub(crate) fn port_of(host_and_port: &str) -> Option<&str> {
     let after_host = match host_and_port.rfind(']') {
@@ -295,6 +309,17 @@ mod tests {
         assert!(detail("wss://a b/").contains("blank"));
         assert!(detail("wss://[::1/").contains("parsed"));
         assert!(detail("").contains("parsed"));
+        for url in [
+            "wss://[]/",
+            "wss://[a]/",
+            "wss://[::1",
+            "wss://a[::1]:1/",
+            "wss://[::1]a/",
+            "wss://u@a[01:d::1]:8/",
+        ] {
+            let detail = detail(url);
+            assert!(detail.contains("host") || detail.contains("parsed"), "{url}: {detail}");
+        }
     }
 
     #[test]
