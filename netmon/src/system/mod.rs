@@ -8,9 +8,9 @@ mod interfaces;
 mod path;
 mod reopen;
 #[cfg(target_os = "linux")]
-mod rtnetlink;
+pub(crate) mod rtnetlink;
 mod shared;
-mod snapshot;
+pub(crate) mod snapshot;
 mod suspend;
 mod targets;
 mod watcher;
