@@ -11,6 +11,7 @@ mod ci;
 mod coverage;
 mod demo;
 mod fleet;
+mod fuzz;
 mod herd;
 mod lint;
 mod model;
@@ -57,6 +58,11 @@ const COMMANDS: &[Command] = &[
         name: "setup",
         help: "installs the system packages that some tests use (root; --list tells which)",
         run: setup::run,
+    },
+    Command {
+        name: "fuzz",
+        help: "all fuzz targets on stable: --seconds N, --target NAME, --replay FILE, --keep (C++ compiler)",
+        run: fuzz::run,
     },
     Command {
         name: "herd",

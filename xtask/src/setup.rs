@@ -24,6 +24,7 @@ const PACKAGES: &[Package] = &[
         name: "nftables",
         reason: "`nft`: loss of packets, where the kernel has no netem (cargo xtask netns)",
     },
+    Package { name: "g++", reason: "a C++ compiler: the fuzzer is built with it (cargo xtask fuzz)" },
     Package { name: "python3-venv", reason: "the conformance cases of the protocol (cargo xtask autobahn)" },
     Package { name: "python3-websockets", reason: "a server that is not ours, for the tests of `watch`" },
     Package { name: "strace", reason: "counts the calls that read a socket (cargo xtask bench)" },
