@@ -519,6 +519,15 @@ mod tests {
     }
 
     #[test]
+    fn rule_3_an_api_error_that_says_when_is_obeyed_though_nothing_else_is_known_of_it() {
+        let mut error = api(77, None);
+        error.retry_after = Some(Duration::from_secs(11));
+        let DisconnectionSource::ServerInitiated(mut reason) = closed(4401) else { unreachable!() };
+        reason.api_error = Some(error);
+        assert_eq!(decide(&DisconnectionSource::ServerInitiated(reason)), told(Cause::RetryAfter, 11));
+    }
+
+    #[test]
     fn an_api_error_that_says_nothing_leaves_the_decision_to_the_close_code() {
         let DisconnectionSource::ServerInitiated(mut reason) = closed(4401) else { unreachable!() };
         reason.api_error = Some(api(77, None));

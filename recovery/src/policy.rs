@@ -420,6 +420,19 @@ mod tests {
     }
 
     #[test]
+    fn rule_4_a_budget_that_is_not_empty_saves_up_no_more_than_its_capacity_either() {
+        let unknown = NetworkStatus::unknown();
+        let budget = RetryBudget::new(3, S(10));
+        let mut asks = situation(&unknown);
+        assert_eq!(budget.rule(&asks), Ruling::Allow);
+        asks.now += S(40);
+        for _ in 0..3 {
+            assert_eq!(budget.rule(&asks), Ruling::Allow);
+        }
+        assert_eq!(budget.rule(&asks), Ruling::Wait(Some(S(10))));
+    }
+
+    #[test]
     fn planning_draws_no_token_and_neither_does_an_attempt_that_must_wait_anyway() {
         let offline = NetworkStatus::offline();
         let budget = RetryBudget::new(1, S(10));

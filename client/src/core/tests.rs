@@ -202,6 +202,7 @@ fn invariant_4_late_events_change_nothing_in_any_state() {
                 assert_eq!(world.core.generation(), 2, "{state}");
             }
             world.said.clear();
+            assert_eq!(world.core.stale(), 0);
             let before = world.core.state().name();
             world.tell(late.clone());
             assert!(world.said.is_empty(), "{state} + {late:?}");

@@ -202,6 +202,18 @@ fn rule_6_a_lost_connection_settles_by_what_was_handed_over() {
     assert_eq!(outbox.depth(), (0, 0));
 }
 
+/// Only what may arrive twice is sent again: what was held is not, once it was handed to a connection.
+#[test]
+fn rule_6_a_held_message_that_was_handed_over_is_never_replayed() {
+    let (outbox, mut pump) = open();
+    let mut sink = Script { room: 1, flushes: false, ..Script::default() };
+    let held = outbox.try_push("1".into(), HOLD).unwrap();
+    assert_eq!(poll(&mut pump, &mut sink).unwrap(), PumpState::Blocked);
+    pump.connection_lost();
+    assert_eq!(outcome(held), Some(SendOutcome::MaybeSent));
+    assert_eq!(outbox.depth(), (0, 0), "nothing is left to be sent on the next connection");
+}
+
 #[test]
 fn a_dropped_pump_settles_everything() {
     let (outbox, pump) = open();

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::SystemTime};
 
 use everwire_client::{
     ApiError, AuthenticationError, CloseCode, CloseFrame, DisconnectionSource, EngineError, EngineErrorKind,
-    HealthCheckInfo, ServerReason, Stage,
+    HealthCheckInfo, Refusal, ServerReason, Stage,
 };
 use everwire_netmon::Hint;
 
@@ -465,6 +465,52 @@ fn rule_4_a_server_that_said_when_is_not_asked_sooner_except_by_the_user() {
     let decisions = world.network(online(HOME, &[HOME]));
     assert_eq!(delay_of(&decisions), S(30));
     assert!(connects(&world.tell(Input::RetryNow), Cause::UserAsked));
+}
+
+#[test]
+fn rule_4_a_retry_after_is_kept_whatever_the_network_says() {
+    let mut world = World::connected();
+    world.closes(lost());
+    world.until_connect();
+    world.dials();
+    let mut headers = http::HeaderMap::new();
+    headers.insert("retry-after", http::HeaderValue::from_static("60"));
+    let refusal = Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, headers, bytes::Bytes::new());
+    let reason = ServerReason::engine_error(EngineError::refused(refusal));
+    let told = delay_of(&world.closes(DisconnectionSource::ServerInitiated(reason)));
+    assert!(told >= S(60));
+    world.network(offline());
+    assert_eq!(delay_of(&world.network(online(HOME, &[HOME]))), S(60));
+}
+
+#[test]
+fn rule_4_a_connection_is_stable_by_itself_after_ten_seconds() {
+    let mut world = World::new();
+    world.user_connects();
+    world.opens();
+    assert_eq!(world.core.poll_timeout(), Some(world.now + S(10)));
+    world.passes(S(10));
+    assert_eq!(world.core.poll_timeout(), None);
+}
+
+#[test]
+fn the_status_names_the_attempt_that_is_due() {
+    let mut world = World::waiting();
+    for attempt in 1..=3 {
+        let status = world.core.status();
+        assert!(
+            matches!(status, RecoveryStatus::Waiting { attempt: due, .. } if due == attempt),
+            "{status:?}"
+        );
+        world.until_connect();
+        let status = world.core.status();
+        assert!(
+            matches!(status, RecoveryStatus::Connecting { attempt: made } if made == attempt),
+            "{status:?}"
+        );
+        world.dials();
+        world.closes(dial_failed());
+    }
 }
 
 #[test]

@@ -155,7 +155,10 @@ mod tests {
         for (attempt, step) in
             [(1, 1_000), (2, 2_000), (3, 4_000), (5, 16_000), (6, 30_000), (60, 30_000), (u32::MAX, 30_000)]
         {
-            assert_fills(&draw(&mut full, attempt, 3), MS(100), MS(step));
+            let delays = draw(&mut full, attempt, 3);
+            assert_fills(&delays, MS(100), MS(step));
+            let together = delays.iter().filter(|delay| **delay == MS(step)).count();
+            assert!(together < delays.len() / 50, "{together} of {} wait for the whole step", delays.len());
         }
     }
 

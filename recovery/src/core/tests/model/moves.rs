@@ -1,7 +1,7 @@
 //! Everything that can happen in the world at a moment: by the user, the server, the network, the host, by the
 //! tasks that look at what is on its way to them, and by time.
 
-use everwire_client::{AuthenticationErrorKind, Refusal, model::Fact};
+use everwire_client::{AuthenticationErrorKind, model::Fact};
 
 use super::{super::*, world::World};
 
