@@ -6,6 +6,7 @@
 
 mod autobahn;
 mod bench;
+mod bugs;
 mod cargo;
 mod ci;
 mod coverage;
@@ -15,6 +16,7 @@ mod fuzz;
 mod herd;
 mod lint;
 mod model;
+mod mutants;
 mod netns;
 mod setup;
 mod sim;
@@ -88,6 +90,16 @@ const COMMANDS: &[Command] = &[
         name: "fleet",
         help: "thousands of live connections after a server's death: --clients N, --outage 20s",
         run: fleet::run,
+    },
+    Command {
+        name: "bugs",
+        help: "puts bugs of the past back, one at a time: each must be caught by its test; [NAME...]",
+        run: bugs::run,
+    },
+    Command {
+        name: "mutants",
+        help: "changes what decides, one expression at a time: a test must notice each; --report, [PART...]",
+        run: mutants::run,
     },
     Command {
         name: "autobahn",
