@@ -24,6 +24,8 @@ pub enum Cause {
     SystemInitiated,
     /// Local: the path's last word was that there is none, or the wall clock was set. Only for a probe.
     Doubt,
+    /// The server announced that it will end the connection, which still works.
+    ServerLeaving,
     /// The server closed with a code that allows a retry.
     ServerClosed,
     /// The server closed with 1012: it restarts, and its whole fleet with it.
@@ -78,6 +80,7 @@ impl Cause {
             Self::UserAsked => "user_asked",
             Self::SystemInitiated => "system_initiated",
             Self::Doubt => "doubt",
+            Self::ServerLeaving => "server_leaving",
             Self::ServerClosed => "server_closed",
             Self::ServerRestarting => "server_restarting",
             Self::ServerOverloaded => "server_overloaded",

@@ -50,6 +50,17 @@ pub trait RecoverableClient: Send + 'static {
         self.reconnect();
     }
 
+    /// Makes a newer connection beside the live one and puts it in its place, if the client is connected. Asked only
+    /// of a client whose snapshots say that it [can](Snapshot::can_replace); they also say what came of it
+    /// ([`Snapshot::replacement`]). By default nothing happens.
+    fn replace(&self) {}
+
+    /// As [`replace`](Self::replace), and says why. By default it does not.
+    fn replace_because(&self, cause: Cause) {
+        let _ = cause;
+        self.replace();
+    }
+
     /// Disconnects with the source `SystemInitiated` when an attempt is under way or the client is connected.
     /// Never overrides the user's own disconnect.
     fn disconnect_system(&self);

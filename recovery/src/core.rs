@@ -3,6 +3,7 @@
 mod ending;
 mod hints;
 mod outage;
+mod replacing;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::{
 use everwire_client::{ConnectionState, Snapshot};
 use everwire_netmon::{Lifecycle, NetworkStatus};
 use outage::Outage;
+use replacing::{Phase, Replacing};
 
 use crate::{
     Cause, Decide, Decision, Input, Moment, Output, ReconnectionPolicy, RecoveryOptions, RecoveryStatus,
@@ -33,7 +35,8 @@ use crate::{
 /// # Promises
 /// - One retry slot: at most one attempt is planned, whatever happens.
 /// - The user wins: once `wanted` is false, nothing but the one [`Decision::Stop`] comes out.
-/// - [`Decision::Connect`] comes only while the client is disconnected.
+/// - [`Decision::Connect`] comes only while the client is disconnected, [`Decision::Replace`] only while it is connected
+///   and says that it can; one at a time.
 /// - Every end of an attempt is judged once, by its generation; a stop always comes as a decision.
 ///
 /// ```
@@ -64,6 +67,7 @@ pub struct RecoveryCore {
     slot: Slot,
     outage: Outage,
     attempt: Attempt,
+    replacing: Replacing,
     /// Whether the client was ever connected.
     ever_connected: bool,
     /// When the client is to be disconnected, since the application is in the background.
@@ -72,6 +76,9 @@ pub struct RecoveryCore {
     viable: bool,
     outputs: VecDeque<Output>,
 }
+
+/// A policy that never lets go but always says "soon" shall not spin.
+const SOON: Duration = Duration::from_millis(100);
 
 /// The one place of the next attempt.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +139,7 @@ impl RecoveryCore {
             slot: Slot::Idle,
             outage: Outage::default(),
             attempt: Attempt::default(),
+            replacing: Replacing::default(),
             ever_connected: false,
             background_at: None,
             suggested: false,
@@ -167,13 +175,25 @@ impl RecoveryCore {
             Slot::Waiting { at, .. } => at,
             _ => None,
         };
-        [retry, self.stable_at(), self.background_at].into_iter().flatten().min()
+        [retry, self.stable_at(), self.background_at, self.replacing.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What recovery is doing.
     pub fn status(&self) -> RecoveryStatus {
         match self.slot {
-            Slot::Idle => RecoveryStatus::Idle,
+            Slot::Idle => match self.replacing.phase {
+                Phase::Idle | Phase::GivenUp(_) => RecoveryStatus::Idle,
+                Phase::Planned { at, cause } => {
+                    let attempt = self.replacing.attempts() + 1;
+                    RecoveryStatus::Replacing { until: Some(at), cause, attempt }
+                }
+                Phase::Asked { cause } => {
+                    RecoveryStatus::Replacing { until: None, cause, attempt: self.replacing.attempts() }
+                }
+            },
             Slot::Waiting { at, cause, .. } => {
                 RecoveryStatus::Waiting { until: at, cause, attempt: self.outage.attempts + 1 }
             }
@@ -199,6 +219,7 @@ impl RecoveryCore {
             self.background_at = None;
             self.disconnect(Cause::Background);
         }
+        self.handle_replacing_timeout(now);
         if let Slot::Waiting { at: Some(at), cause, told } = self.slot
             && at <= now
         {
@@ -228,9 +249,6 @@ impl RecoveryCore {
 
     /// The timer has fired, or no timer was needed.
     fn fire(&mut self, now: Instant, cause: Cause, told: Option<Instant>) {
-        /// A policy that never lets go but always says "soon" shall not spin.
-        const SOON: Duration = Duration::from_millis(100);
-
         if !matches!(self.client.state, ConnectionState::Disconnected(_)) || !self.client.wanted {
             self.slot = Slot::Idle;
             return;
@@ -264,12 +282,16 @@ impl RecoveryCore {
     }
 
     fn situation(&self, now: Instant, cause: Cause, moment: Moment) -> Situation<'_> {
+        self.situation_of(&self.outage, now, cause, moment)
+    }
+
+    fn situation_of(&self, outage: &Outage, now: Instant, cause: Cause, moment: Moment) -> Situation<'_> {
         Situation {
             now,
             moment,
             cause,
-            attempt: self.outage.attempts + 1,
-            outage: self.outage.elapsed(now),
+            attempt: outage.attempts + 1,
+            outage: outage.elapsed(now),
             since_last_attempt: self.attempt.began.map(|began| now.duration_since(began)),
             wanted: self.client.wanted,
             network: &self.network,

@@ -47,6 +47,7 @@ pub(crate) async fn run<C: RecoverableClient>(
                     match notice {
                         Notice::ReconnectSuggested(suggested) => client.reconnect_suggested(suggested),
                         Notice::ViabilityChanged(viable) => client.viability_changed(viable),
+                        Notice::ReplacementGivenUp(_) => {}
                     }
                     let _ = links.notices.send(notice);
                 }
@@ -92,10 +93,14 @@ pub(crate) async fn run<C: RecoverableClient>(
 pub(crate) fn carry_out<C: RecoverableClient>(client: &C, decision: Decision) {
     match decision {
         Decision::Connect { cause, .. } => client.reconnect_because(cause),
+        Decision::Replace { cause, .. } => client.replace_because(cause),
         Decision::Probe { deadline, .. } => client.probe(deadline),
         Decision::Disconnect { cause: Cause::PathChanged | Cause::WokeUp } => client.abandon(),
         Decision::Disconnect { .. } => client.disconnect_system(),
-        Decision::ConnectAfter { .. } | Decision::Hold { .. } | Decision::Stop { .. } => {}
+        Decision::ConnectAfter { .. }
+        | Decision::ReplaceAfter { .. }
+        | Decision::Hold { .. }
+        | Decision::Stop { .. } => {}
     }
 }
 

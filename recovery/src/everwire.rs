@@ -24,6 +24,14 @@ impl<Ev: Send + 'static> RecoverableClient for Client<Ev> {
         Self::reconnect_because(self, cause.name());
     }
 
+    fn replace(&self) {
+        Self::replace(self);
+    }
+
+    fn replace_because(&self, cause: Cause) {
+        Self::replace_because(self, cause.name());
+    }
+
     fn disconnect_system(&self) {
         Self::disconnect_system(self);
     }

@@ -40,6 +40,11 @@ impl Ladder {
         options.fast_ladder.first().copied().unwrap_or_default()
     }
 
+    /// A moment within the window, for what a whole fleet is told at once.
+    pub(crate) fn spread(&mut self, window: Duration) -> Duration {
+        self.rng.between(Duration::ZERO, window)
+    }
+
     /// A server accepted a connection.
     pub(crate) fn note_opened(&mut self, now: Instant, options: &RecoveryOptions) {
         while self.opened.len() >= options.burst as usize {

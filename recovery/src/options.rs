@@ -30,6 +30,8 @@ pub struct RecoveryOptions {
     pub(crate) offline_poll: Duration,
     pub(crate) burst: u32,
     pub(crate) burst_window: Duration,
+    pub(crate) make_before_break: bool,
+    pub(crate) replace_interval: Duration,
 }
 
 impl Default for RecoveryOptions {
@@ -49,6 +51,8 @@ impl Default for RecoveryOptions {
             offline_poll: s(30),
             burst: 4,
             burst_window: s(10),
+            make_before_break: true,
+            replace_interval: s(30),
         }
     }
 }
@@ -132,6 +136,21 @@ impl RecoveryOptions {
     pub const fn burst(mut self, connections: u32, window: Duration) -> Self {
         self.burst = connections;
         self.burst_window = window;
+        self
+    }
+
+    /// Whether a live connection is replaced by one that is made beside it, when a better path appears or the server
+    /// announces that it goes away. Default: yes, where the client can, which is the client's to say: Everwire's own
+    /// cannot unless its builder was told so.
+    pub const fn make_before_break(mut self, make_before_break: bool) -> Self {
+        self.make_before_break = make_before_break;
+        self
+    }
+
+    /// The least time from one replacement to the next, so that a path that flaps costs no connection each time. A
+    /// replacement that failed is tried again by the ladder instead. Default: 30 s.
+    pub const fn replace_interval(mut self, interval: Duration) -> Self {
+        self.replace_interval = interval;
         self
     }
 

@@ -55,6 +55,22 @@ pub enum Decision {
         /// Why there shall be an attempt.
         cause: Cause,
     },
+    /// Make a newer connection beside the live one now, and put it in its place.
+    Replace {
+        /// Why.
+        cause: Cause,
+        /// Which attempt to replace this connection; the first is 1.
+        attempt: u32,
+    },
+    /// The same, later. The policies are asked again then.
+    ReplaceAfter {
+        /// From now.
+        delay: Duration,
+        /// Why.
+        cause: Cause,
+        /// Which attempt to replace this connection it will be.
+        attempt: u32,
+    },
     /// Ask the peer for a sign of life.
     Probe {
         /// Due within.
@@ -86,6 +102,8 @@ impl Decision {
             Self::Connect { .. } => "connect",
             Self::ConnectAfter { .. } => "connect_after",
             Self::Hold { .. } => "hold",
+            Self::Replace { .. } => "replace",
+            Self::ReplaceAfter { .. } => "replace_after",
             Self::Probe { .. } => "probe",
             Self::Disconnect { .. } => "disconnect",
             Self::Stop { .. } => "stop",
@@ -98,16 +116,21 @@ impl Decision {
             Self::Connect { cause, .. }
             | Self::ConnectAfter { cause, .. }
             | Self::Hold { cause }
+            | Self::Replace { cause, .. }
+            | Self::ReplaceAfter { cause, .. }
             | Self::Probe { cause, .. }
             | Self::Disconnect { cause } => Some(cause),
             Self::Stop { .. } => None,
         }
     }
 
-    /// Which attempt of this outage it is about.
+    /// Which attempt of this outage it is about, or which to replace the connection.
     pub const fn attempt(&self) -> Option<u32> {
         match *self {
-            Self::Connect { attempt, .. } | Self::ConnectAfter { attempt, .. } => Some(attempt),
+            Self::Connect { attempt, .. }
+            | Self::ConnectAfter { attempt, .. }
+            | Self::Replace { attempt, .. }
+            | Self::ReplaceAfter { attempt, .. } => Some(attempt),
             _ => None,
         }
     }
@@ -115,8 +138,8 @@ impl Decision {
     /// How long until the attempt; zero for one that is made now.
     pub const fn delay(&self) -> Option<Duration> {
         match *self {
-            Self::Connect { .. } => Some(Duration::ZERO),
-            Self::ConnectAfter { delay, .. } => Some(delay),
+            Self::Connect { .. } | Self::Replace { .. } => Some(Duration::ZERO),
+            Self::ConnectAfter { delay, .. } | Self::ReplaceAfter { delay, .. } => Some(delay),
             _ => None,
         }
     }
@@ -130,6 +153,9 @@ pub enum Notice {
     ReconnectSuggested(bool),
     /// Whether the live connection can still carry anything, as far as the system tells.
     ViabilityChanged(bool),
+    /// There will be no other attempt to replace the live connection, for this reason; it goes on as it is. When it was
+    /// a limit, a local cause starts again.
+    ReplacementGivenUp(StopReason),
 }
 
 /// What the core says.
@@ -149,6 +175,15 @@ pub enum RecoveryStatus {
     /// Nothing: the client is connected, connecting, or not wanted yet.
     #[default]
     Idle,
+    /// The client is connected, and its connection is to be replaced by one that is made beside it.
+    Replacing {
+        /// When the client will be asked; `None` once it was.
+        until: Option<Instant>,
+        /// Why.
+        cause: Cause,
+        /// Which attempt to replace this connection it is.
+        attempt: u32,
+    },
     /// An attempt is due.
     Waiting {
         /// When; `None` while it is held until something changes.

@@ -2,10 +2,10 @@
 
 use std::time::{Instant, SystemTime};
 
-use everwire_client::{AttemptStage, ConnectionState, DisconnectionSource, Snapshot, Stage};
+use everwire_client::{AttemptStage, ConnectionState, DisconnectionSource, Replacement, Snapshot, Stage};
 use everwire_netmon::Lifecycle;
 
-use super::{Attempt, RecoveryCore, Slot, outage::Outage};
+use super::{Attempt, RecoveryCore, Slot, outage::Outage, replacing::Phase};
 use crate::{Cause, Evidence, StopReason, Verdict};
 
 impl RecoveryCore {
@@ -19,6 +19,7 @@ impl RecoveryCore {
             self.attempt.judged = true;
             self.attempt.connected = None;
             self.background_at = None;
+            self.replacing.phase = Phase::Idle;
             if wanted_before {
                 self.stop(now, StopReason::UserDisconnected);
             }
@@ -31,21 +32,32 @@ impl RecoveryCore {
         match &self.client.state {
             ConnectionState::Initialized | ConnectionState::Connecting => {}
             ConnectionState::Authenticating => self.note_opened(now),
-            ConnectionState::Connected(_) => self.note_connected(now),
+            ConnectionState::Connected(_) => {
+                self.note_connected(now);
+                self.note_replacement(now, wall);
+            }
             ConnectionState::Disconnecting(_) => self.note_closing(now),
             ConnectionState::Disconnected(_) => {
                 self.note_closing(now);
+                self.replacing.phase = Phase::Idle;
                 self.judge(now, wall);
             }
         }
     }
 
     fn begin_generation(&mut self, now: Instant) {
-        if !matches!(self.slot, Slot::Asked) {
+        if self.replacing.is_asked() {
+            // The successor has taken its place, or is what is left of both: a connection that lives proves nothing
+            // yet, and what was counted goes on.
+            if !self.client.state.is_connected() {
+                self.outage.began.get_or_insert(now);
+            }
+        } else if !matches!(self.slot, Slot::Asked) {
             // Not our doing: the user connected by hand, which is as fresh a start as any local cause.
             self.forget_outage();
         }
         self.slot = Slot::Idle;
+        self.replacing.begin_generation(self.client.generation);
         self.attempt = Attempt { generation: self.client.generation, began: Some(now), ..Attempt::default() };
         self.suggest(false);
     }
@@ -104,6 +116,12 @@ impl RecoveryCore {
             self.ladder.note_opened(now, &self.options);
         }
         self.outage.began.get_or_insert(now);
+        if let Replacement::UnderWay { .. } = self.client.replacement {
+            // It is the attempt that follows, and begins at once.
+            self.outage.attempts += 1;
+            self.slot = Slot::Asked;
+            return;
+        }
         let evidence =
             Evidence { source, refusals: self.outage.refusals, ever_connected: self.ever_connected, wall };
         match self.decide.decide(&evidence) {

@@ -58,8 +58,14 @@ impl RecoveryCore {
                 self.suspect(now, Cause::PathChanged);
                 self.disconnect(Cause::PathChanged);
             }
-            PathVerdict::Moved => self.suggest(true),
-            PathVerdict::Same => self.suggest(false),
+            PathVerdict::Moved => {
+                self.suggest(true);
+                self.consider_replacing(now, Cause::PathChanged, self.options.coalesce);
+            }
+            PathVerdict::Same => {
+                self.suggest(false);
+                self.path_is_back();
+            }
             PathVerdict::Unreachable => {}
         }
         Some(verdict)

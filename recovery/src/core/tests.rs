@@ -2,6 +2,7 @@
 
 mod model;
 mod random;
+mod replacing;
 
 use std::{net::SocketAddr, time::SystemTime};
 

@@ -4,6 +4,8 @@ use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
+use everwire_client::Replacement;
+
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ enum Step {
     Network(u8),
     Lifecycle(u8),
     RetryNow,
+    Announces(u64),
+    Successor(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -26,6 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<u8>().prop_map(Step::Network),
         1 => any::<u8>().prop_map(Step::Lifecycle),
         1 => Just(Step::RetryNow),
+        1 => (0_u64..60_000).prop_map(Step::Announces),
+        3 => any::<u8>().prop_map(Step::Successor),
     ]
 }
 
@@ -59,13 +65,35 @@ fn client_moves(world: &mut World, choice: u8) -> Vec<Decision> {
     }
 }
 
+/// What becomes of a successor, if there is one.
+fn successor_moves(world: &mut World, choice: u8) -> Vec<Decision> {
+    let Replacement::UnderWay { generation } = world.client.replacement else { return world.show() };
+    let source = match choice % 5 {
+        0 => dial_failed(),
+        1 => refused(),
+        2 => closed(1000),
+        _ => {
+            world.client.generation = generation;
+            world.client.replacement = Replacement::None;
+            world.client.going_away = None;
+            return world.show();
+        }
+    };
+    world.client.replacement = Replacement::Failed { generation, source: source.into() };
+    world.show()
+}
+
 fn take_step(world: &mut World, step: &Step) -> Vec<Decision> {
     match *step {
         Step::Passes(ms) => world.passes(MS(ms)),
         Step::ClientMoves(choice) => client_moves(world, choice),
+        Step::Announces(ms) if world.client.state.is_connected() => {
+            world.client.going_away = Some(MS(ms));
+            world.show()
+        }
         Step::UserConnects if !world.client.wanted => world.user_connects(),
         Step::UserDisconnects if world.client.wanted => world.user_disconnects(),
-        Step::UserConnects | Step::UserDisconnects => world.show(),
+        Step::UserConnects | Step::UserDisconnects | Step::Announces(_) => world.show(),
         Step::Network(choice) => world.network(match choice % 8 {
             0 => offline(),
             1 => NetworkStatus::unknown(),
@@ -82,6 +110,7 @@ fn take_step(world: &mut World, step: &Step) -> Vec<Decision> {
             _ => Lifecycle::Background,
         })),
         Step::RetryNow => world.tell(Input::RetryNow),
+        Step::Successor(choice) => successor_moves(world, choice),
     }
 }
 
@@ -92,6 +121,8 @@ proptest! {
     #[test]
     fn the_promises_hold_under_random_inputs(steps in prop::collection::vec(step(), 1..80), seed in any::<u64>()) {
         let mut world = World::with(RecoveryOptions::default(), None, seed);
+        world.client.can_replace = seed % 2 == 0;
+        let mut latest = 0;
         let mut told_stop = true;
         for step in &steps {
             let wanted = world.client.wanted;
@@ -99,7 +130,7 @@ proptest! {
             if world.client.wanted && !wanted {
                 told_stop = false;
             }
-            let mut asked = 0;
+            let (mut asked, mut replaces) = (0, 0);
             for decision in &decisions {
                 match decision {
                     Decision::Connect { .. } => {
@@ -110,6 +141,14 @@ proptest! {
                             "connects while {}", world.client.state.name()
                         );
                     }
+                    Decision::Replace { .. } => {
+                        replaces += 1;
+                        prop_assert!(world.client.wanted && world.client.can_replace);
+                        prop_assert!(world.client.state.is_connected());
+                        let under_way = matches!(world.client.replacement, Replacement::UnderWay { .. });
+                        prop_assert!(!under_way, "one at a time");
+                    }
+                    Decision::ReplaceAfter { .. } => prop_assert!(world.client.state.is_connected()),
                     Decision::ConnectAfter { .. } | Decision::Hold { .. } | Decision::Probe { .. }
                     | Decision::Disconnect { .. } => prop_assert!(world.client.wanted, "{decision:?}"),
                     Decision::Stop { reason, .. } => {
@@ -120,7 +159,7 @@ proptest! {
                     }
                 }
             }
-            prop_assert!(asked <= 1, "more than one attempt at once");
+            prop_assert!(asked + replaces <= 1, "more than one attempt at once");
             prop_assert!(world.client.wanted || told_stop, "a silent stop");
             if !world.client.wanted {
                 prop_assert_eq!(world.core.poll_timeout(), None);
@@ -128,6 +167,15 @@ proptest! {
             // Wanted and disconnected: something is planned, asked for, held, or stopped aloud. Never nothing.
             if world.client.wanted && matches!(world.client.state, ConnectionState::Disconnected(_)) {
                 prop_assert!(world.core.status() != RecoveryStatus::Idle, "forgot a client that is wanted");
+            }
+            if !world.client.state.is_connected() {
+                world.client.going_away = None;
+                world.client.replacement = Replacement::None;
+            }
+            if replaces == 1 {
+                latest = latest.max(world.client.generation) + 1;
+                world.client.replacement = Replacement::UnderWay { generation: latest };
+                world.show();
             }
             // The client does as it is asked.
             if asked == 1 {
