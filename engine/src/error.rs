@@ -342,7 +342,12 @@ impl StdError for EngineError {
 /// An error of the open connection's transport.
 impl From<io::Error> for EngineError {
     fn from(error: io::Error) -> Self {
-        Self::new(EngineErrorKind::Io, Stage::Open).with_source(error)
+        let failed = Self::new(EngineErrorKind::Io, Stage::Open);
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return failed.with_detail(format!("TLS says: {tls}")).with_source(error);
+        }
+        failed.with_source(error)
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) fn map_error(error: WsError, config: FrameConfig) -> EngineError {
     };
     let mapped = EngineError::new(kind, Stage::Open);
     match error {
-        WsError::Io(error) => mapped.with_source(error),
+        WsError::Io(error) => EngineError::from(error),
         WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             mapped.with_detail("it ended without a close frame")
         }
