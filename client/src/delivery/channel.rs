@@ -9,7 +9,7 @@ use std::{
     task::Waker,
 };
 
-use super::{BATCH, ClientEvent, SLACK, SubscriberPolicy};
+use super::{BATCH, ClientEvent, Item, SLACK, SubscriberPolicy};
 
 /// Wakers and events are never dropped under the lock: what goes with them may be another subscription.
 pub(super) struct Channel<E> {
@@ -23,7 +23,7 @@ pub(super) struct Channel<E> {
 }
 
 pub(super) struct Inner<E> {
-    queue: VecDeque<ClientEvent<E>>,
+    queue: VecDeque<Item<E>>,
     /// How many items of the queue count against the capacity.
     bulk: usize,
     /// Dropped and not yet said.
@@ -62,8 +62,8 @@ impl<E> Channel<E> {
     /// use now, and whom to wake.
     pub(super) fn hand_over(
         &self,
-        batch: &mut VecDeque<ClientEvent<E>>,
-        evicted: &mut Vec<ClientEvent<E>>,
+        batch: &mut VecDeque<Item<E>>,
+        evicted: &mut Vec<Item<E>>,
     ) -> (usize, Option<Waker>) {
         let mut inner = self.lock();
         if self.dropped.load(Ordering::Relaxed) {
@@ -137,13 +137,9 @@ impl<E> Channel<E> {
 impl<E> Inner<E> {
     /// Moves at most a batch to the subscription. The producer, if it waits and there is room enough again,
     /// is to be woken.
-    pub(super) fn take_batch(
-        &mut self,
-        into: &mut VecDeque<ClientEvent<E>>,
-        capacity: usize,
-    ) -> Option<Waker> {
+    pub(super) fn take_batch(&mut self, into: &mut VecDeque<Item<E>>, capacity: usize) -> Option<Waker> {
         if self.lagged > 0 {
-            into.push_back(ClientEvent::Lagged(std::mem::take(&mut self.lagged)));
+            into.push_back(ClientEvent::Lagged(std::mem::take(&mut self.lagged)).into());
         }
         if into.is_empty() && self.queue.len() <= BATCH {
             std::mem::swap(&mut self.queue, into);
@@ -161,7 +157,7 @@ impl<E> Inner<E> {
     }
 
     /// Drops the oldest item of a sort.
-    fn evict(&mut self, bulk: bool, evicted: &mut Vec<ClientEvent<E>>) {
+    fn evict(&mut self, bulk: bool, evicted: &mut Vec<Item<E>>) {
         let at = self.queue.iter().position(|item| item.is_bulk() == bulk);
         if let Some(item) = at.and_then(|at| self.queue.remove(at)) {
             evicted.push(item);

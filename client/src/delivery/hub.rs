@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{BATCH, ClientEvent, SubscriberPolicy, Subscription, channel::Channel};
+use super::{BATCH, ClientEvent, Item, SubscriberPolicy, Subscription, channel::Channel};
 
 /// The handles' side: adds subscribers. Cheap to clone.
 pub(crate) struct Registry<E>(Arc<Shared<E>>);
@@ -81,18 +81,18 @@ pub(crate) struct Hub<E> {
     seen: usize,
     subscribers: Vec<Subscriber<E>>,
     /// What had to be dropped, for after the lock; kept for its storage.
-    evicted: Vec<ClientEvent<E>>,
+    evicted: Vec<Item<E>>,
 }
 
 struct Subscriber<E> {
     channel: Arc<Channel<E>>,
-    batch: VecDeque<ClientEvent<E>>,
+    batch: VecDeque<Item<E>>,
     /// How much of the capacity was in use at the last look; since then it can only have become less.
     in_use: usize,
 }
 
 impl<E> Subscriber<E> {
-    fn flush(&mut self, evicted: &mut Vec<ClientEvent<E>>) {
+    fn flush(&mut self, evicted: &mut Vec<Item<E>>) {
         if self.batch.is_empty() {
             return;
         }
@@ -116,12 +116,15 @@ impl<E> Hub<E> {
     }
 
     /// Gives an item to all; follow a series of these with [`flush`](Self::flush).
-    pub(crate) fn push(&mut self, item: ClientEvent<E>)
+    #[inline]
+    pub(crate) fn push(&mut self, item: impl Into<Item<E>>)
     where
         E: Clone,
     {
+        let item = item.into();
         self.look();
-        let is_reject = matches!(item, ClientEvent::Rejected { .. });
+        let is_reject =
+            matches!(&item, Item::Other(other) if matches!(**other, ClientEvent::Rejected { .. }));
         let mut wanting = self
             .subscribers
             .iter_mut()

@@ -30,6 +30,42 @@ const SLACK: usize = 64;
 /// What a subscriber's capacity is unless it says otherwise.
 pub(crate) const DEFAULT_CAPACITY: usize = 256;
 
+/// Something on its way to a subscriber. Events are many, and moved from queue to queue: they must not be as large as
+/// the largest of the rest, which is rare and so boxed.
+#[derive(Clone)]
+pub(crate) enum Item<E> {
+    Event { generation: u64, event: E },
+    Other(Box<ClientEvent<E>>),
+}
+
+impl<E> Item<E> {
+    /// Whether it counts against a subscriber's capacity. The others are few and must get through.
+    fn is_bulk(&self) -> bool {
+        match self {
+            Self::Event { .. } => true,
+            Self::Other(other) => matches!(**other, ClientEvent::Rejected { .. }),
+        }
+    }
+}
+
+impl<E> From<ClientEvent<E>> for Item<E> {
+    fn from(item: ClientEvent<E>) -> Self {
+        match item {
+            ClientEvent::Event { generation, event } => Self::Event { generation, event },
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl<E> From<Item<E>> for ClientEvent<E> {
+    fn from(item: Item<E>) -> Self {
+        match item {
+            Item::Event { generation, event } => Self::Event { generation, event },
+            Item::Other(other) => *other,
+        }
+    }
+}
+
 /// Something that a subscriber is told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -93,11 +129,6 @@ impl<E> ClientEvent<E> {
             Self::Event { event, .. } => Some(event),
             _ => None,
         }
-    }
-
-    /// Whether it counts against a subscriber's capacity. The others are few and must get through.
-    const fn is_bulk(&self) -> bool {
-        matches!(self, Self::Event { .. } | Self::Rejected { .. })
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{ClientEvent, channel::Channel, hub::Registry};
+use super::{ClientEvent, Item, channel::Channel, hub::Registry};
 
 /// What happens to a client, for one subscriber: a stream of [`ClientEvent`]s.
 ///
@@ -26,7 +26,7 @@ pub struct Subscription<E> {
     channel: Arc<Channel<E>>,
     registry: Registry<E>,
     /// Taken from the channel, not yet read.
-    batch: VecDeque<ClientEvent<E>>,
+    batch: VecDeque<Item<E>>,
 }
 
 impl<E> Subscription<E> {
@@ -56,7 +56,7 @@ impl<E> Subscription<E> {
             let Some(first) = ready!(self.poll_recv(cx)) else { return Poll::Ready(0) };
             into.push(first);
             let more = self.batch.len().min(max - 1);
-            into.extend(self.batch.drain(..more));
+            into.extend(self.batch.drain(..more).map(ClientEvent::from));
             Poll::Ready(1 + more)
         })
         .await
@@ -86,7 +86,7 @@ impl<E> Subscription<E> {
         match self.batch.pop_front() {
             Some(item) => {
                 coop.made_progress();
-                Poll::Ready(Some(item))
+                Poll::Ready(Some(item.into()))
             }
             None => Poll::Pending,
         }

@@ -37,7 +37,7 @@ use crate::{
     client::{Command, ConnectError, System, Wish},
     core::{Input, Lifecycle},
     decode::EventDecoder,
-    delivery::Hub,
+    delivery::{ClientEvent, Hub},
     health::HealthRecorder,
     send::Pump,
 };
@@ -251,7 +251,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 self.tell(Input::Replace);
             }
             Wish::Probe(deadline) => self.ping.probe(now(), deadline),
-            Wish::Notify(event) => self.hub.push(event.into()),
+            Wish::Notify(event) => self.hub.push(ClientEvent::from(event)),
         }
     }
 

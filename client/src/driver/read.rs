@@ -15,7 +15,7 @@ use crate::{
     DisconnectionSource, ServerReason,
     core::Input,
     decode::{DecodeError, DecodeErrorKind, EventDecoder, Reject, WsEvent as _},
-    delivery::ClientEvent,
+    delivery::{ClientEvent, Item},
 };
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
@@ -166,7 +166,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             tracing::error!(panic = words(&*panic), "the event handler panicked; the connection stays");
         }
         if self.hub.has_subscribers() {
-            self.hub.push(ClientEvent::Event { generation, event });
+            self.hub.push(Item::Event { generation, event });
         }
     }
 
