@@ -19,8 +19,9 @@ use crate::{
     driver::{self, Hints, Links},
 };
 
-/// How many decisions a slow reader may be behind before it misses the oldest.
-const BACKLOG: usize = 256;
+/// How many decisions a slow reader may be behind before it misses the oldest. The room is there from the start, in
+/// every client, so it is what an outage needs and no more.
+const BACKLOG: usize = 32;
 
 /// Manages the reconnection of one client, for all cases: create it beside the client and keep it.
 ///
@@ -76,7 +77,7 @@ impl ConnectionRecoveryHandler {
     }
 
     /// Every decision from now on; the first call begins with what was decided since the start. A reader who
-    /// falls more than 256 decisions behind misses the oldest. Ends when recovery does.
+    /// falls more than 32 decisions behind misses the oldest. Ends when recovery does.
     pub fn decisions(&self) -> impl Stream<Item = Decision> + Send + Unpin + 'static {
         self.inner.decisions.subscribe()
     }
