@@ -7,7 +7,7 @@ use crate::cargo::{exit, root, succeeds};
 /// Builds the package of the benchmarks, which is a workspace of its own so that the other clients never enter our lock
 /// file, and runs it with the arguments as they are.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    let mut build = cargo(&["build", "--quiet", "--release", "--locked"]);
+    let mut build = cargo(&["build", "--quiet", "--release"]);
     if !succeeds(&mut build) {
         return ExitCode::FAILURE;
     }

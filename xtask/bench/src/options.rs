@@ -30,7 +30,7 @@ struct Options {
     /// Where report.json goes, and what other languages' clients need.
     #[arg(long, default_value = "target/bench")]
     home: PathBuf,
-    /// Where the charts go.
+    /// Where the charts and the page of figures go.
     #[arg(long, default_value = "docs")]
     charts: PathBuf,
 }
@@ -66,14 +66,19 @@ fn bench(options: &Options) -> Result<(), String> {
         samples.push(measure(group, options.rounds, &server, &options.home));
     }
     drop(server);
-    let report = report::Report::new(&samples, options.rounds);
-    report.print();
+    let mut report = report::Report::new(&samples, options.rounds);
+    if options.filter.is_none() {
+        report.add_dependencies();
+    }
+    println!("{}", report.text());
     let path = options.home.join("report.json");
     fs::write(&path, report.json()?).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("\n{} · {:.0} s", path.display(), begun.elapsed().as_secs_f64());
     if options.filter.is_none() {
         fs::create_dir_all(&options.charts).map_err(|error| error.to_string())?;
         report::charts::draw(&report, &options.charts)?;
+        let page = options.charts.join("speed-figures.md");
+        fs::write(&page, report.page()).map_err(|error| format!("{}: {error}", page.display()))?;
         println!("charts: {}", options.charts.display());
     }
     Ok(())

@@ -61,6 +61,7 @@ pub(crate) enum Unit {
     Kilobytes,
     Share,
     Count,
+    Crates,
 }
 
 /// What a series of entries varies.
@@ -335,7 +336,7 @@ fn connections() -> Group {
     group.axis = Some(Axis::Connections);
     for connections in [1, 10, 100, 1000, 10_000] {
         for contender in [Bare, Everwire, ManyIdle] {
-            group = group.entry(contender, Work::Many { connections, count: 2_000_000 });
+            group = group.entry(contender, Work::Many { connections, count: 1_000_000 });
         }
     }
     group
@@ -346,7 +347,7 @@ fn sizes() -> Group {
     group.axis = Some(Axis::Size);
     for power in (4..=24).step_by(2) {
         let size = 1_usize << power;
-        let count = (400_000_000 / (size as u64 + 400)).clamp(30, 2_000_000);
+        let count = (200_000_000 / (size as u64 + 400)).clamp(20, 1_000_000);
         for contender in [Bare, Everwire, Firehose] {
             group = group.entry(contender, flood(size, count, Inline));
         }

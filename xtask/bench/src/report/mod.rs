@@ -1,6 +1,7 @@
 //! From samples to medians and ratios: as a table, as JSON, as charts.
 
 pub(crate) mod charts;
+mod dependencies;
 mod table;
 
 use serde::Serialize;
@@ -73,6 +74,11 @@ impl Report {
             }
         }
         report
+    }
+
+    /// What is counted once, without a sample.
+    pub(crate) fn add_dependencies(&mut self) {
+        self.rows.push(dependencies::row());
     }
 
     fn add_rows(&mut self, samples: &Samples) {
@@ -149,10 +155,23 @@ impl Report {
         }
     }
 
-    pub(crate) fn print(&self) {
-        println!("{}", table::goals(&self.rows, self.rounds, &self.machine));
-        println!("{}", table::contenders(&self.contenders));
-        println!("{}", table::series(&self.series));
+    /// All tables.
+    pub(crate) fn text(&self) -> String {
+        [
+            table::goals(&self.rows, self.rounds, &self.machine),
+            table::contenders(&self.contenders),
+            table::series(&self.series),
+        ]
+        .join("\n")
+    }
+
+    /// The same as a page of the documentation.
+    pub(crate) fn page(&self) -> String {
+        format!(
+            "# Figures of one run\n\nWritten by `cargo xtask bench`; [speed.md](speed.md) says how to read them.\n\n\
+             ```text\n{}\n```\n",
+            self.text().trim()
+        )
     }
 
     pub(crate) fn json(&self) -> Result<String, String> {
@@ -189,7 +208,7 @@ fn control(samples: &Samples) -> Option<f64> {
 const fn scaled(value: f64, unit: Unit) -> f64 {
     match unit {
         Unit::Kilobytes => value / 1024.0,
-        Unit::Ratio | Unit::Share | Unit::Count => value,
+        Unit::Ratio | Unit::Share | Unit::Count | Unit::Crates => value,
     }
 }
 
@@ -199,6 +218,7 @@ fn rounded(value: f64, unit: Unit) -> f64 {
         Unit::Kilobytes => 10.0,
         Unit::Share => 10_000.0,
         Unit::Count => 1000.0,
+        Unit::Crates => 1.0,
     };
     (value * digits).round() / digits
 }

@@ -88,6 +88,7 @@ pub(super) const fn unit(unit: Unit) -> &'static str {
         Unit::Kilobytes => "KB",
         Unit::Share => "%",
         Unit::Count => "each",
+        Unit::Crates => "crates",
     }
 }
 
@@ -100,6 +101,7 @@ fn shown(value: f64, unit: &str) -> String {
         _ if value.is_nan() => "-".to_owned(),
         "KB" => format!("{value:.1} KB"),
         "%" => format!("{:.2} %", value * 100.0),
+        "crates" => format!("{value:.0}"),
         "each" => format!("{value:.3}"),
         _ => format!("{value:.2}"),
     }
