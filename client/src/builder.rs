@@ -333,6 +333,9 @@ impl<D: EventDecoder> ClientBuilder<D> {
                 return Err(BuildError::new(field, "it is zero, so that nothing could ever succeed", None));
             }
         }
+        if self.send_limits.messages() == 0 {
+            return Err(BuildError::new("send_limits", "no message could ever be queued", None));
+        }
         Ok(())
     }
 

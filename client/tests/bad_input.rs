@@ -1,0 +1,201 @@
+//! Bad input: settings, decoders, messages and peers that are not as they should be. Each is named, contained, and
+//! bounded.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads its virtual clock and may panic"
+)]
+
+use std::time::Duration;
+
+use everwire_client::{
+    Client, ClientBuilder, ClientEvent, CloseCode, CloseFrame, DecodeErrorKind, DisconnectionSource,
+    EngineErrorKind, Message, RawDecoder, SendLimits, SendOutcome, decoder_fn,
+    testing::{Line, Lines, Server},
+};
+use everwire_engine::{TungsteniteEngine, testing::ScriptedEngine};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::tungstenite;
+
+fn builder() -> ClientBuilder<Lines> {
+    Client::builder("ws://server.test/live", Lines)
+}
+
+/// Every setting that cannot work is refused when the client is built, by its name.
+#[tokio::test]
+async fn every_setting_that_cannot_work_is_refused_and_named() {
+    type Change = fn(ClientBuilder<Lines>) -> ClientBuilder<Lines>;
+    let changes: [(&str, Change); 6] = [
+        ("connect_timeout", |builder| builder.connect_timeout(Duration::ZERO)),
+        ("authentication_timeout", |builder| builder.authentication_timeout(Duration::ZERO)),
+        ("close_timeout", |builder| builder.close_timeout(Duration::ZERO)),
+        ("write_timeout", |builder| builder.write_timeout(Duration::ZERO)),
+        ("credential_timeout", |builder| builder.credential_timeout(Duration::ZERO)),
+        ("send_limits", |builder| builder.send_limits(SendLimits::default().with_messages(0))),
+    ];
+    for (field, change) in changes {
+        let error = change(builder()).build(ScriptedEngine::default()).unwrap_err();
+        assert_eq!(error.field(), field);
+        assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+/// §2: a decoder that panics rejects that one message; who asked for rejects sees them, in order with the rest.
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_decoder_that_panics_rejects_one_message_and_the_connection_stays() {
+    let engine = ScriptedEngine::default();
+    let decoder = decoder_fn(|message: &Message| {
+        assert_ne!(message.as_text(), Some("boom"), "as the test wants");
+        if message.as_text() == Some("garbage") {
+            return Err(DecodeErrorKind::Syntax.into());
+        }
+        Ok(Some(everwire_client::RawEvent(message.clone())))
+    });
+    let client =
+        Client::builder("ws://server.test/live", decoder).protocol_pings().build(engine.clone()).unwrap();
+    let mut plain = client.subscribe();
+    let mut rejects = client.subscribe().with_rejects();
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept(&engine));
+    for text in ["one", "boom", "garbage", "two"] {
+        server.say(text).await;
+    }
+    sleep(Duration::from_millis(1)).await;
+    let mut seen = Vec::new();
+    while let Ok(Some(event)) = timeout(Duration::from_millis(1), rejects.next()).await {
+        match event {
+            ClientEvent::Event { event, .. } => seen.push(event.0.as_text().unwrap().to_owned()),
+            ClientEvent::Rejected { reject, .. } => seen.push(format!("{:?}", reject.error.kind())),
+            _ => {}
+        }
+    }
+    assert_eq!(seen, ["one", "Panicked", "Syntax", "two"]);
+    while let Ok(Some(event)) = timeout(Duration::from_millis(1), plain.next()).await {
+        assert!(!matches!(event, ClientEvent::Rejected { .. }), "nobody asked for rejects here");
+    }
+    assert_eq!(client.health().rejects, 2);
+    assert_eq!(client.state().state.name(), "Connected");
+}
+
+/// §1: a message over the limit ends the connection with an error that says so, and the peer is told 1009.
+#[tokio::test]
+async fn rule_1_a_message_over_the_limit_is_an_error_that_says_so_and_the_peer_is_told_1009() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+        socket.send(tungstenite::Message::binary(vec![7; 5000])).await.unwrap();
+        loop {
+            match socket.next().await {
+                Some(Ok(tungstenite::Message::Close(frame))) => {
+                    break frame.map(|frame| u16::from(frame.code));
+                }
+                Some(Ok(_)) => {}
+                _ => break None,
+            }
+        }
+    });
+    let engine = TungsteniteEngine::builder().max_message_size(4096).build().unwrap();
+    let client = Client::builder(&url, RawDecoder).protocol_pings().build(engine).unwrap();
+    let mut snapshots = client.snapshots();
+    client.connect().await.unwrap();
+    assert_eq!(client.send("go on").await, SendOutcome::Flushed);
+    let ended = async {
+        loop {
+            let snapshot = snapshots.next().await.unwrap();
+            if let Some(source) = snapshot.state.source() {
+                break source.clone();
+            }
+        }
+    };
+    let source = timeout(Duration::from_secs(10), ended).await.unwrap();
+    let error = source.server_reason().unwrap().engine_error.clone().unwrap();
+    assert!(matches!(error.kind(), EngineErrorKind::TooLarge { max: 4096, .. }), "{error}");
+    assert_eq!(server.await.unwrap(), Some(1009));
+}
+
+/// Invariant 9: a peer that answers nothing cannot keep the task of a client whose handles are gone.
+#[tokio::test(start_paused = true)]
+async fn invariant_9_after_the_last_handle_no_task_is_left_though_the_peer_is_silent() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let engine = ScriptedEngine::default();
+    let client = builder().build(engine.clone()).unwrap();
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    server.connection().set_answer_close(false);
+    assert_eq!(tasks(), before + 1, "one task is all that runs");
+    let start = Instant::now();
+    drop(client);
+    while tasks() > before {
+        sleep(Duration::from_millis(10)).await;
+        assert!(start.elapsed() < Duration::from_millis(7_100), "flush and close deadlines are 2 s and 5 s");
+    }
+    assert_eq!(engine.live_connections(), 0);
+}
+
+/// §2: calls that come together wait for one attempt, and have its outcome; when connected, they return at once.
+#[tokio::test(start_paused = true)]
+async fn rule_2_connects_join_the_attempt_under_way_and_return_at_once_when_connected() {
+    let engine = ScriptedEngine::default();
+    let client = builder().build(engine.clone()).unwrap();
+    let server = async {
+        let mut server = Server::accept(&engine).await;
+        sleep(Duration::from_secs(3)).await;
+        server.say("hello a").await;
+        server
+    };
+    let late = async {
+        sleep(Duration::from_secs(1)).await;
+        client.connect().await
+    };
+    let (first, second, _server) = tokio::join!(client.connect(), late, server);
+    assert_eq!(first.unwrap(), second.unwrap());
+    let start = Instant::now();
+    client.connect().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(engine.attempts(), 1);
+}
+
+/// §8.3: a connection that is not the first tells old id, new id, and how long there was none.
+#[tokio::test(start_paused = true)]
+async fn rule_8_3_a_reconnection_tells_old_and_new_id_and_the_gap() {
+    let engine = ScriptedEngine::default();
+    let client = builder().build(engine.clone()).unwrap();
+    let mut events = client.subscribe();
+    let (_, server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    drop(server);
+    sleep(Duration::from_secs(7)).await;
+    let (_, _server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "b"));
+    let reconnected = async {
+        loop {
+            if let Some(ClientEvent::Reconnected { old_connection_id, new_connection_id, gap }) =
+                events.next().await
+            {
+                break (old_connection_id, new_connection_id, gap.as_secs());
+            }
+        }
+    };
+    let told = timeout(Duration::from_secs(1), reconnected).await.unwrap();
+    assert_eq!(told, (Some("a".to_owned()), Some("b".to_owned()), 7));
+}
+
+/// §1: the close codes are the application's to choose, by the reason.
+#[tokio::test(start_paused = true)]
+async fn rule_1_the_close_frame_is_the_applications_choice() {
+    let engine = ScriptedEngine::default();
+    let choose = |source: &DisconnectionSource| match source {
+        DisconnectionSource::UserInitiated => CloseFrame::new(4100, "left for lunch").unwrap(),
+        _ => CloseFrame::new(CloseCode::NORMAL.get(), "").unwrap(),
+    };
+    let client: Client<Line> = builder().close_codes(choose).build(engine.clone()).unwrap();
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    let (_, code) = tokio::join!(client.disconnect(), server.close_code());
+    assert_eq!(code, Some(4100));
+    assert!(CloseFrame::new(1006, "").is_err(), "a code that is never sent is refused when it is given");
+}
