@@ -225,6 +225,33 @@ async fn what_may_not_be_sent_is_refused_and_the_connection_stays() {
     assert_eq!(connection.next().await.unwrap().unwrap(), Message::from("still here"));
 }
 
+/// tungstenite knows nothing of 1014, which gateways send, and would report that we broke the protocol.
+#[tokio::test]
+async fn rule_3_every_close_code_that_may_be_sent_is_received_as_it_is() {
+    for code in [1000, 1001, 1002, 1011, 1012, 1013, 1014, 3000, 4999] {
+        for cut in [1, 3, 4, 100] {
+            let address = serve(move |tcp| async move {
+                let mut tcp = tokio_tungstenite::accept_async(tcp).await.unwrap().into_inner();
+                let [high, low] = u16::to_be_bytes(code);
+                let close = [b"\x81\x02hi\x88\x09".as_slice(), &[high, low], b"goodbye"].concat();
+                // In one piece, or in two.
+                let (first, second) = close.split_at(cut.min(close.len()));
+                tcp.write_all(first).await.unwrap();
+                tokio::task::yield_now().await;
+                tcp.write_all(second).await.unwrap();
+                let _ = tcp.read_to_end(&mut Vec::new()).await;
+            })
+            .await;
+            let engine = TungsteniteEngine::new();
+            let mut connection = engine.connect(request(format!("ws://{address}/"))).await.unwrap();
+            assert_eq!(connection.next().await.unwrap().unwrap(), Message::from("hi"));
+            let closed = connection.next().await.unwrap().unwrap();
+            let Message::Close(Some(frame)) = closed else { panic!("{closed:?}") };
+            assert_eq!((frame.code.get(), &*frame.reason), (code, "goodbye"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_transport_that_ends_without_a_close_frame_is_an_io_error() {
     let address = serve(async |tcp| drop(tokio_tungstenite::accept_async(tcp).await)).await;

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod proxy;
 pub mod room;
 pub mod server;
+pub mod soak;
 pub mod tap;
 pub mod video_chat;
 pub mod watch;

@@ -20,6 +20,7 @@ mod mutants;
 mod netns;
 mod setup;
 mod sim;
+mod soak;
 mod test;
 mod tools;
 
@@ -100,6 +101,11 @@ const COMMANDS: &[Command] = &[
         name: "mutants",
         help: "changes what decides, one expression at a time: a test must notice each; --report, [PART...]",
         run: mutants::run,
+    },
+    Command {
+        name: "soak",
+        help: "a fleet through a proxy that spoils, for minutes: --minutes N, --clients N, --seed N",
+        run: soak::run,
     },
     Command {
         name: "autobahn",

@@ -68,6 +68,11 @@ impl NonBlocking {
         self.boundary.next_mark()
     }
 
+    /// The payload of the close frame that was read.
+    pub(super) fn close(&self) -> &[u8] {
+        self.boundary.close()
+    }
+
     /// Whether the last write did not fit into the transport.
     #[inline]
     pub(super) fn is_blocked(&self) -> bool {

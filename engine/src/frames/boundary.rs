@@ -23,6 +23,8 @@ pub(super) struct Boundary {
     text: Utf8,
     /// Something came that no text contains.
     not_utf8: bool,
+    /// The payload of the close frame, as far as it came; empty until then.
+    close: Vec<u8>,
     /// Of each message that tungstenite will take for a binary one, what it is; kept when messages may be compressed.
     marks: Option<VecDeque<Mark>>,
 }
@@ -46,6 +48,9 @@ const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CONTROL: u8 = 0x08;
+const CLOSE: u8 = 0x08;
+/// The longest payload of a control frame (RFC 6455 §5.5).
+const MAX_CONTROL: usize = 125;
 const MASKED: u8 = 0x80;
 
 impl Boundary {
@@ -66,6 +71,7 @@ impl Boundary {
         while !bytes.is_empty() {
             if self.remaining >= bytes.len() as u64 {
                 self.remaining -= bytes.len() as u64;
+                self.note_close(bytes);
                 if self.remaining > 0 || self.first & FINAL == 0 {
                     self.check_text(bytes);
                 }
@@ -73,6 +79,7 @@ impl Boundary {
             }
             if self.remaining > 0 {
                 let (payload, rest) = bytes.split_at_mut(self.remaining as usize);
+                self.note_close(payload);
                 if self.first & FINAL == 0 {
                     self.check_text(payload);
                 }
@@ -101,6 +108,19 @@ impl Boundary {
     /// Whether a text came that is none, though it may not have ended yet.
     pub(super) const fn is_not_utf8(&self) -> bool {
         self.not_utf8
+    }
+
+    /// The payload of the close frame that came: its code and its reason, as they are.
+    pub(super) fn close(&self) -> &[u8] {
+        &self.close
+    }
+
+    #[inline]
+    fn note_close(&mut self, payload: &[u8]) {
+        if self.first & OPCODE == CLOSE {
+            let room = MAX_CONTROL - self.close.len().min(MAX_CONTROL);
+            self.close.extend(payload.iter().take(room));
+        }
     }
 
     /// Reads a head if it is complete, and gives its length.

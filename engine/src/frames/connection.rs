@@ -22,7 +22,9 @@ use tokio_tungstenite::tungstenite::{
 
 use super::{
     adapter::NonBlocking,
-    convert::{Failure, deflated, from_tungstenite, inflated, into_tungstenite, map_error, would_block},
+    convert::{
+        Failure, closed, deflated, from_tungstenite, inflated, into_tungstenite, map_error, would_block,
+    },
     deflate::{Agreement, Codec},
 };
 use crate::{Connection, EngineError, EngineErrorKind, Handshake, Message, Stage, pipeline::Stream};
@@ -202,6 +204,7 @@ impl TungsteniteConnection {
             (Some(codec), tungstenite::Message::Binary(payload)) => {
                 inflated(codec, self.io.next_mark(), payload)
             }
+            (_, message @ tungstenite::Message::Close(_)) => Ok(closed(message, self.io.close())),
             (_, message) => Ok(from_tungstenite(message)),
         }
     }

@@ -129,6 +129,21 @@ pub(super) fn from_tungstenite(message: tungstenite::Message) -> Message {
     }
 }
 
+/// A close frame as the peer sent it. For a code that it does not know, tungstenite puts 1002 and words of its own
+/// into its place; 1014, which gateways send, is one of these.
+pub(super) fn closed(message: tungstenite::Message, payload: &[u8]) -> Message {
+    let sent = payload.split_first_chunk().and_then(|(code, reason)| {
+        let reason = Text::try_from(Bytes::copy_from_slice(reason)).ok()?;
+        CloseFrame::new(u16::from_be_bytes(*code), reason).ok()
+    });
+    match (from_tungstenite(message), sent) {
+        (Message::Close(Some(frame)), Some(sent)) if frame.code == CloseCode::PROTOCOL => {
+            Message::Close(Some(sent))
+        }
+        (message, _) => message,
+    }
+}
+
 pub(super) fn into_tungstenite(message: Message) -> Result<tungstenite::Message, EngineError> {
     Ok(match message {
         Message::Text(text) => tungstenite::Message::Text(text.into_checked()),

@@ -37,6 +37,13 @@ pub enum Mode {
     Pass,
     /// Every read is held for so long before it is passed on.
     Delay(Duration),
+    /// Bytes go on in pieces of at most so many, each after a pause: a path with hardly any room.
+    Trickle {
+        /// How many bytes at once; at least 1.
+        piece: usize,
+        /// The pause before each.
+        pause: Duration,
+    },
     /// Bytes are swallowed both ways, and the sockets stay open: nothing fails, nothing arrives. Lasts for
     /// the connections it has befallen, as a lost NAT entry does: what was swallowed is missing for ever.
     Blackhole,
@@ -279,6 +286,16 @@ mod tests {
         assert!(silence.await.is_err(), "neither an answer nor an error");
         let mut other = TcpStream::connect(proxy.addr()).await.unwrap();
         assert_eq!(round_trip(&mut other).await.unwrap(), *b"hi", "only one connection was meant");
+    }
+
+    #[tokio::test]
+    async fn a_trickle_brings_every_byte_piece_by_piece() {
+        let proxy = echo().await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        proxy.set_all(Mode::Trickle { piece: 1, pause: Duration::from_millis(30) }).unwrap();
+        let start = crate::clock::now();
+        assert_eq!(round_trip(&mut stream).await.unwrap(), *b"hi");
+        assert!(start.elapsed() >= Duration::from_millis(90), "two bytes there, and the first one back");
     }
 
     #[tokio::test]

@@ -72,7 +72,15 @@ async fn pump(
         if let Mode::Delay(delay) = now {
             tokio::time::sleep(delay).await;
         }
-        if !broken {
+        if broken {
+            continue;
+        }
+        if let Mode::Trickle { piece, pause } = now {
+            for piece in buffer[..read].chunks(piece.max(1)) {
+                tokio::time::sleep(pause).await;
+                to.write_all(piece).await?;
+            }
+        } else {
             to.write_all(&buffer[..read]).await?;
         }
     }
