@@ -73,8 +73,10 @@ fn measure(wanted: &[String]) -> Result<Vec<String>, String> {
     if rows.is_empty() {
         return Err(format!("no row's name contains {}", wanted.join(" and ")));
     }
+    let start = watcher::now();
     let failed = crew::run(&rows, SIDE_BY_SIDE, |line| println!("{line}"));
     drop(guard);
+    println!("\n{} rows in {} s", rows.len(), start.elapsed().as_secs());
     Ok(failed)
 }
 
