@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
+    autobahn,
     cargo::{cargo, exit, succeeds},
-    coverage, lint, test, tools,
+    coverage, lint, netns, sim, test, tools,
 };
 
 /// The crates that others depend on; each builds without its default features and with all of them.
@@ -32,13 +33,25 @@ impl From<bool> for Outcome {
 type Step = fn() -> Outcome;
 
 /// What is done, in this order. The tests are last, so that the output ends with what their runner says.
-const STEPS: [(&str, Step); 5] = [
-    ("lint", || (lint::run(&[]) == ExitCode::SUCCESS).into()),
+const STEPS: [(&str, Step); 8] = [
+    ("lint", || command(lint::run, &[])),
     ("features", features),
     ("deny", deny),
-    ("coverage", || (coverage::run(&[]) == ExitCode::SUCCESS).into()),
-    ("test", || (test::run(&[]) == ExitCode::SUCCESS).into()),
+    ("sim", || command(sim::run, &["--seconds", SIMULATED])),
+    ("autobahn", || command(autobahn::run, &[])),
+    ("netns", || command(netns::run, &[])),
+    ("coverage", || command(coverage::run, &[])),
+    ("test", || command(test::run, &[])),
 ];
+
+/// How long the simulation runs, in seconds: as many seeds as fit, for a build server that is asked often.
+const SIMULATED: &str = "90";
+
+/// Another command of ours. What it lacks it says itself, and then it is no failure.
+fn command(run: fn(&[String]) -> ExitCode, arguments: &[&str]) -> Outcome {
+    let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+    (run(&arguments) == ExitCode::SUCCESS).into()
+}
 
 /// Runs every step, also after one that failed: one run tells all.
 #[expect(clippy::disallowed_methods, reason = "tells how long each step took; decides nothing")]
