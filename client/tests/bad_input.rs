@@ -1,11 +1,7 @@
 //! Bad input: settings, decoders, messages and peers that are not as they should be. Each is named, contained, and
 //! bounded.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test reads its virtual clock and may panic"
-)]
+#![expect(clippy::disallowed_methods, reason = "a test reads its virtual clock")]
 
 use std::time::Duration;
 

@@ -172,7 +172,7 @@ async fn story(mut random: Choices) -> usize {
             ClientEvent::State(snapshot) => states.push((snapshot.generation, snapshot.state.name())),
             ClientEvent::Replaced { old, .. } => states.push((old, "Replaced")),
             ClientEvent::ReplacementFailed { generation, .. } => {
-                states.push((generation, "ReplacementFailed"))
+                states.push((generation, "ReplacementFailed"));
             }
             _ => {}
         }
