@@ -7,13 +7,17 @@
 )]
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use everwire_client::{
-    Client, ClientEvent, CloseCode, Credentials, EngineErrorKind, Message, Outgoing, Replacement,
-    SendOutcome, Subscription, credentials_fn,
+    Client, ClientEvent, CloseCode, ConnectionState, Credentials, EngineErrorKind, Message, Outgoing,
+    Replacement, SendOutcome, Subscription, credentials_fn,
+    reliable::{ReliableLimits, ReliableReceiver, ReliableSender},
     testing::{Line, Lines, Server},
 };
 use everwire_engine::testing::{ScriptedEngine, Step};
@@ -396,4 +400,147 @@ async fn rule_2a_a_hundred_replacements_under_traffic_lose_nothing() {
     assert!(hall.heard.iter().copied().eq(0..4_000), "{:?}", hall.heard);
     assert!(hall.codes.len() >= 100 && hall.codes.iter().all(|code| *code == 4002));
     assert_eq!(engine.most_live_connections(), 2);
+}
+
+/// One side of a session that numbers and acknowledges: `m N TEXT`, `a N`, and `r N` when a connection begins.
+struct Session {
+    sender: ReliableSender<String>,
+    receiver: ReliableReceiver<String>,
+    inbox: Vec<String>,
+}
+
+impl Session {
+    fn new() -> Self {
+        let limits = ReliableLimits::default().with_messages(100_000);
+        Self {
+            sender: ReliableSender::new(limits),
+            receiver: ReliableReceiver::new(limits),
+            inbox: Vec::new(),
+        }
+    }
+
+    fn say(&mut self, text: String) -> String {
+        let number = self.sender.push(text.clone(), text.len()).unwrap();
+        format!("m {number} {text}")
+    }
+
+    fn hello(&self) -> String {
+        format!("r {}", self.receiver.ack())
+    }
+
+    /// What is to be answered.
+    fn hear(&mut self, line: &str) -> Vec<String> {
+        let mut words = line.splitn(3, ' ');
+        let (kind, number) = (words.next().unwrap(), words.next().unwrap().parse().unwrap());
+        match kind {
+            "m" => {
+                self.receiver.receive(number, words.next().unwrap().to_owned());
+                while let Some((_, text)) = self.receiver.pop() {
+                    self.inbox.push(text);
+                }
+                return vec![format!("a {}", self.receiver.ack())];
+            }
+            "a" => drop(self.sender.acked(number)),
+            _ => {
+                self.sender.resume(number).unwrap();
+                return self.sender.unacked().map(|(n, text)| format!("m {n} {text}")).collect();
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// §2a with `reliable`: a server that now and then cuts either connection in the middle of it all.
+#[tokio::test(start_paused = true)]
+async fn rule_2a_a_hundred_replacements_with_acknowledgements_deliver_each_once() {
+    const EACH: u64 = 2_000;
+    let engine = ScriptedEngine::default();
+    let theirs = Arc::new(Mutex::new(Session::new()));
+    let (there, newest) = (Arc::clone(&theirs), Arc::new(AtomicU64::new(0)));
+    let accepting = engine.clone();
+    let servers = tokio::spawn(async move {
+        let mut random = fastrand::Rng::with_seed(5);
+        loop {
+            let mut server = Server::accept(&accepting).await;
+            let own = newest.fetch_add(1, Ordering::Relaxed) + 1;
+            let (session, newest, mut random) = (Arc::clone(&there), Arc::clone(&newest), random.fork());
+            tokio::spawn(async move {
+                server.say(format!("hello {own}")).await;
+                let resume = session.lock().unwrap().hello();
+                server.say(resume).await;
+                loop {
+                    match timeout(Duration::from_millis(1), server.next()).await {
+                        Ok(Some(Message::Text(text))) => {
+                            let answers = session.lock().unwrap().hear(&text);
+                            for answer in answers {
+                                server.say(answer).await;
+                            }
+                        }
+                        Ok(Some(_)) => {}
+                        Ok(None) => return,
+                        Err(_) => {
+                            let next = {
+                                let mut session = session.lock().unwrap();
+                                let said = session.sender.sent();
+                                let due = said < EACH && newest.load(Ordering::Relaxed) == own;
+                                due.then(|| session.say(format!("s{said}")))
+                            };
+                            if let Some(next) = next {
+                                server.say(next).await;
+                            }
+                            if random.u8(0..60) == 0 {
+                                return; // without a close frame
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+
+    let client = builder().build(engine.clone()).unwrap();
+    let mut events = client.subscribe();
+    let mut ours = Session::new();
+    client.connect().await.unwrap();
+    let (mut asked, mut replaced) = (0, 0);
+    let mut pace = tokio::time::interval(Duration::from_millis(1));
+    let start = Instant::now();
+    loop {
+        tokio::select! {
+            event = events.next() => match event.unwrap() {
+                ClientEvent::State(snapshot) if snapshot.state.is_connected() => {
+                    drop(client.try_send(ours.hello()));
+                }
+                ClientEvent::State(snapshot) if matches!(snapshot.state, ConnectionState::Disconnected(_)) => {
+                    client.reconnect();
+                }
+                ClientEvent::Event { event: Line::Text(text), .. } => {
+                    for answer in ours.hear(&text) {
+                        drop(client.try_send(answer));
+                    }
+                }
+                ClientEvent::Replaced { .. } => replaced += 1,
+                _ => {}
+            },
+            _ = pace.tick() => {
+                if ours.sender.sent() < EACH {
+                    let said = ours.sender.sent();
+                    drop(client.try_send(ours.say(format!("c{said}"))));
+                }
+                asked += 1;
+                if asked % 12 == 0 {
+                    client.replace();
+                }
+            }
+        }
+        let done = ours.inbox.len() as u64 >= EACH && theirs.lock().unwrap().inbox.len() as u64 >= EACH;
+        if done && replaced >= 100 {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(600), "{replaced} {}", ours.inbox.len());
+    }
+    servers.abort();
+    assert!(ours.inbox.iter().cloned().eq((0..EACH).map(|n| format!("s{n}"))), "{:?}", ours.inbox);
+    assert!(theirs.lock().unwrap().inbox.iter().cloned().eq((0..EACH).map(|n| format!("c{n}"))));
+    assert!(engine.most_live_connections() <= 2);
 }

@@ -4,6 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use everwire_engine::Engine;
@@ -36,11 +37,16 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     pub(super) fn begin_connected(&mut self, info: HealthCheckInfo) {
         let Some(connection) = &mut self.connection else { return };
         let previous = self.previous_info.replace(info.clone());
-        if let Some(lost_at) = self.lost_at.take() {
+        let gap = match self.lost_at.take() {
+            Some(lost_at) => Some(now().saturating_duration_since(lost_at)),
+            // It took the place of one that lived until now.
+            None => connection.attempt.replaces.map(|_| Duration::ZERO),
+        };
+        if let Some(gap) = gap {
             self.hub.push(ClientEvent::Reconnected {
                 old_connection_id: previous.as_ref().and_then(|info| info.connection_id.clone()),
                 new_connection_id: info.connection_id.clone(),
-                gap: now().saturating_duration_since(lost_at),
+                gap,
             });
         }
         let scope = ConnectionScope {

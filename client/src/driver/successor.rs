@@ -92,7 +92,6 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 self.pump.connection_replaced();
                 self.take_over();
                 self.previous = None;
-                self.lost_at = Some(now());
                 self.recorder.replaced(true);
                 self.hub.push(ClientEvent::Replaced { old, new });
             }
