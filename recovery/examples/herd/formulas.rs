@@ -1,4 +1,5 @@
-//! How each library waits: ours by its real code, the others by their formula as we know it.
+//! How each library waits: ours by its real code, the others by their formula. Where a file is named, the formula was
+//! compared with it (as it stood in November 2026); that of nautilus is as we know it.
 
 #![expect(clippy::unnecessary_wraps, reason = "every formula has the type of those that give up")]
 
@@ -127,17 +128,19 @@ impl Formula for Counted {
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const S: fn(u64) -> Duration = Duration::from_secs;
 
-/// `ClientConfig::reconnect_interval`: at once, then every 5 s.
+/// `ClientConfig::reconnect_interval`: at once, then every 5 s. (gbaranski/ezsockets, `src/client.rs`,
+/// `DEFAULT_RECONNECT_INTERVAL` and `client_connect`.)
 fn ezsockets(attempt: u32, _: &mut Rng) -> Option<Duration> {
     Some(if attempt == 0 { S(0) } else { S(5) })
 }
 
-/// `reconnect_delay_callback_default`: 0, then 2^n ms, at most 4 s.
+/// `reconnect_delay_callback_default`: 0, then 2^n ms, at most 4 s. (nats-io/nats.rs, `async-nats/src/connector.rs`.)
 fn async_nats(attempt: u32, _: &mut Rng) -> Option<Duration> {
     Some(if attempt == 0 { S(0) } else { MS(2_u64.saturating_pow(attempt)).min(S(4)) })
 }
 
-/// The shard's `reconnect_attempts`: 0, then 2^n s, at most 128 s.
+/// The shard's `reconnect_attempts`: 0, then 2^n s, at most 128 s. (twilight-rs/twilight, `twilight-gateway`,
+/// `ReconnectDelayFuture`.)
 fn twilight(attempt: u32, _: &mut Rng) -> Option<Duration> {
     Some(if attempt == 0 { S(0) } else { S(2_u64.saturating_pow(attempt)).min(S(128)) })
 }
@@ -149,31 +152,35 @@ fn nautilus(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     Some(rng.between(base, base + MS(100)))
 }
 
-/// backo2: 1 s × 2^n, half of it to either side, then at most 5 s.
+/// backo2: 1 s × 2^n, up to half of it to either side, then at most 5 s. (socketio/socket.io,
+/// `packages/socket.io-client/lib/contrib/backo2.ts`.)
 fn socket_io(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     let base = S(2_u64.saturating_pow(attempt.min(20)));
     Some(rng.between(base / 2, base + base / 2).min(S(5)))
 }
 
-/// `withAutomaticReconnect()`: 0, 2, 10, 30 s, then it stops.
+/// `withAutomaticReconnect()`: 0, 2, 10, 30 s, then it stops. (dotnet/aspnetcore, `DefaultReconnectPolicy.ts`.)
 fn signalr(attempt: u32, _: &mut Rng) -> Option<Duration> {
     [0, 2, 10, 30].get(attempt as usize).map(|seconds| S(*seconds))
 }
 
 /// The connection backoff protocol: at once, then 1 s × 1.6^n, at most 120 s, a fifth of it to either side.
+/// (grpc/grpc, `doc/connection-backoff.md`.)
 fn grpc(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     let Some(n) = attempt.checked_sub(1) else { return Some(S(0)) };
     let base = S(1).mul_f64(1.6_f64.powi(n.min(100).cast_signed()).min(120.0));
     Some(rng.between(base.mul_f64(0.8), base.mul_f64(1.2)))
 }
 
-/// centrifuge-js: full jitter of 0.5 s × 2^n on top of 0.5 s, at most 20 s.
+/// centrifuge-js: full jitter of 0.5 s × 2^n on top of 0.5 s, at most 20 s. (centrifugal/centrifuge-js,
+/// `backoff` in `src/utils.ts`.)
 fn centrifuge(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     let step = MS(500 * 2_u64.saturating_pow(attempt.min(31))).min(S(20));
     Some((MS(500) + rng.between(S(0), step)).min(S(20)))
 }
 
 /// The SDKs' formula: at once, then between max(0.25, 2(n − 1)) and 0.5 + 2n s, both at most 25 s.
+/// (GetStream/stream-chat-swift, the bounds in its web socket's retry strategy.)
 fn stream(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     let Some(n) = attempt.checked_sub(1) else { return Some(S(0)) };
     let n = u64::from(n) + 1;
