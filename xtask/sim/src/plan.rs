@@ -200,7 +200,7 @@ impl Draw {
 
 /// One of each class: done, retry, a bug or a limit, credentials, restart and overload, an application's own.
 fn close_code(rng: &mut Rng) -> u16 {
-    let codes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 3000, 3456, 4123, 4401, 4555];
+    let codes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014, 3000, 3456, 4401, 4555];
     codes[rng.usize(..codes.len())]
 }
 
