@@ -419,8 +419,8 @@ impl Session {
         }
     }
 
-    fn say(&mut self, text: String) -> String {
-        let number = self.sender.push(text.clone(), text.len()).unwrap();
+    fn say(&mut self, text: &str) -> String {
+        let number = self.sender.push(text.to_owned(), text.len()).unwrap();
         format!("m {number} {text}")
     }
 
@@ -483,7 +483,7 @@ async fn rule_2a_a_hundred_replacements_with_acknowledgements_deliver_each_once(
                                 let mut session = session.lock().unwrap();
                                 let said = session.sender.sent();
                                 let due = said < EACH && newest.load(Ordering::Relaxed) == own;
-                                due.then(|| session.say(format!("s{said}")))
+                                due.then(|| session.say(&format!("s{said}")))
                             };
                             if let Some(next) = next {
                                 server.say(next).await;
@@ -525,7 +525,7 @@ async fn rule_2a_a_hundred_replacements_with_acknowledgements_deliver_each_once(
             _ = pace.tick() => {
                 if ours.sender.sent() < EACH {
                     let said = ours.sender.sent();
-                    drop(client.try_send(ours.say(format!("c{said}"))));
+                    drop(client.try_send(ours.say(&format!("c{said}"))));
                 }
                 asked += 1;
                 if asked % 12 == 0 {
