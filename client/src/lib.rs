@@ -47,8 +47,8 @@ pub use state::{
 
 #[doc(no_inline)]
 pub use everwire_engine::{
-    CertificateProblem, CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, EngineErrorKind, Message,
-    Refusal, Stage, Text,
+    CertificateProblem, CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, EngineErrorKind, Limit,
+    Message, Refusal, Stage, Text,
 };
 #[doc(no_inline)]
 pub use everwire_ping::PingConfig;

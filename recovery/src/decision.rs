@@ -477,6 +477,7 @@ mod tests {
             assert_eq!(decide(&engine(kind)), Verdict::retry(Cause::ConnectionLost), "{kind:?}");
         }
         assert_eq!(decide(&engine(K::Timeout)), Verdict::retry(Cause::ConnectTimeout));
+        assert_eq!(decide(&engine(K::Upgrade)), Verdict::retry(Cause::UpgradeRefused));
         for problem in [P::Expired, P::WrongHost, P::UnknownIssuer, P::Revoked, P::PinMismatch, P::Other] {
             let stop = Verdict::Stop(StopReason::Certificate(problem));
             assert_eq!(decide(&engine(K::Certificate(problem))), stop, "{problem:?}");
@@ -484,6 +485,11 @@ mod tests {
         for kind in [K::InvalidRequest, K::InvalidConfiguration, K::ProxyAuthentication] {
             assert_eq!(decide(&engine(kind)), Verdict::Stop(StopReason::Misconfigured), "{kind:?}");
         }
+        let large = K::TooLarge { what: everwire_client::Limit::Message, size: 2, max: 1 };
+        assert_eq!(decide(&engine(large)), Verdict::Stop(StopReason::TooLarge));
+        // An engine that tells the status alone, without the answer.
+        assert_eq!(decide(&engine(K::Refused(404))), Verdict::Stop(StopReason::UpgradeRefused(404)));
+        assert_eq!(decide(&engine(K::Refused(503))), Verdict::retry(Cause::UpgradeRefused));
     }
 
     #[test]
@@ -576,5 +582,10 @@ mod tests {
         assert_eq!(table.decide(&first), Verdict::Stop(StopReason::InitialAttemptFailed));
         assert_eq!(table.decide(&Evidence::new(&source)), Verdict::retry(Cause::ServerClosed));
         assert_eq!(DecisionTable::default().decide(&first), Verdict::retry(Cause::ServerClosed));
+        // What stops anyway keeps its own reason.
+        let source = closed(1002);
+        let first = Evidence::new(&source).with_ever_connected(false);
+        let code = CloseCode::PROTOCOL;
+        assert_eq!(table.decide(&first), Verdict::Stop(StopReason::ServerClosed(code)));
     }
 }

@@ -18,7 +18,7 @@ use self::{copy::Copy, patch::Patch};
 use crate::cargo::root;
 
 /// A test that a bug keeps from ending has noticed it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of one bug.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

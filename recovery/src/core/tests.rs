@@ -439,6 +439,22 @@ fn rule_4_limits_count_from_the_first_failure_and_a_local_cause_arms_them_again(
 }
 
 #[test]
+fn rule_4_a_stable_connection_ends_the_outage_whose_time_is_limited() {
+    let limit = Box::new(MaxElapsed::new(S(60)));
+    let mut world = World::with(RecoveryOptions::default(), Some(limit), 3);
+    world.user_connects();
+    world.opens();
+    for _ in 0..2 {
+        world.passes(S(3_600));
+        let decisions = world.closes(lost());
+        assert!(matches!(decisions[..], [Decision::ConnectAfter { attempt: 1, .. }]), "{decisions:?}");
+        world.until_connect();
+        world.dials();
+        world.opens();
+    }
+}
+
+#[test]
 fn rule_4_the_number_of_attempts_is_limited_exactly() {
     let mut world = World::with(RecoveryOptions::default(), Some(Box::new(MaxAttempts::new(3))), 4);
     world.user_connects();
