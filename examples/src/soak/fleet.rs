@@ -64,9 +64,9 @@ struct Heard {
 }
 
 impl Fleet {
-    pub(super) fn start(clients: usize, url: &str, ca_pem: &str, seed: u64) -> Result<Self, Problem> {
+    pub(super) fn start(clients: usize, url: &str, ca_pem: &str, luck: u64) -> Result<Self, Problem> {
         let seen = Arc::new(Seen::default());
-        let members = (0..clients).map(|index| Member::start(index, url, ca_pem, seed, &seen));
+        let members = (0..clients).map(|index| Member::start(index, url, ca_pem, luck, &seen));
         Ok(Self { members: members.collect::<Result<_, _>>()?, seen })
     }
 
@@ -120,8 +120,8 @@ impl fmt::Debug for Fleet {
 }
 
 impl Member {
-    fn start(index: usize, url: &str, ca_pem: &str, seed: u64, seen: &Arc<Seen>) -> Result<Self, Problem> {
-        let mut rng = Rng::with_seed(seed.wrapping_add(index as u64));
+    fn start(index: usize, url: &str, ca_pem: &str, luck: u64, seen: &Arc<Seen>) -> Result<Self, Problem> {
+        let mut rng = Rng::with_seed(luck.wrapping_add(index as u64));
         let monitor = ManualMonitor::new(NetworkStatus::online());
         let (session, events) = VideoChatSession::start(SessionConfig {
             url: url.to_owned(),

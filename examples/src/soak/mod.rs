@@ -4,6 +4,8 @@
 //! Server and proxy run in a process of their own, so that memory, descriptors and tasks of this one are the clients'.
 //! Everything stays on loopback.
 
+#![expect(clippy::print_stdout, reason = "a program whose output is its purpose")]
+
 mod fleet;
 mod path;
 mod sample;

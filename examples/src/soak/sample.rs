@@ -36,9 +36,12 @@ pub(super) struct Samples {
     taken: Vec<Sample>,
 }
 
+/// Takes a figure out of a sample.
+type Figure = fn(&Sample) -> u64;
+
 /// What may grow, with how much more of it the last minute may hold than the second one: a tenth, and so much on top
 /// for what comes and goes.
-const FIGURES: [(&str, fn(&Sample) -> u64, u64); 4] = [
+const FIGURES: [(&str, Figure, u64); 4] = [
     ("bytes allocated", |sample| sample.live, 1 << 20),
     ("bytes resident", |sample| sample.resident, 8 << 20),
     ("descriptors", |sample| sample.descriptors, 16),
@@ -62,7 +65,7 @@ impl Samples {
     pub(super) fn add(&mut self, at: Duration, sample: Sample, totals: Totals) {
         self.taken.push(sample);
         if self.taken.len().is_multiple_of(self.window()) {
-            let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, (bytes & 0xF_FFFF) * 10 >> 20);
+            let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xF_FFFF) * 10) >> 20);
             println!(
                 "{:>8} {:>10} {:>10} {:>12} {:>6} {:>10} {:>12} {:>9} {:>9}",
                 at.as_secs(),
