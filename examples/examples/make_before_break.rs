@@ -38,10 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     println!("client:   heard {text:?} on connection {generation}");
                 }
                 ClientEvent::Replaced { old, new } => {
-                    println!("client:   {new} has taken the place of {old}")
+                    println!("client:   {new} has taken the place of {old}");
                 }
                 ClientEvent::Reconnected { gap, .. } => {
-                    println!("client:   reconnected after a gap of {gap:?}")
+                    println!("client:   reconnected after a gap of {gap:?}");
                 }
                 _ => {}
             }

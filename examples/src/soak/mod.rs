@@ -74,7 +74,7 @@ pub async fn run(options: Options, bytes: fn() -> usize) -> Result<ExitCode, Pro
     let mut failures = Vec::from_iter(fleet.settle(PATIENCE).await);
     println!(
         "the last fault is over; whole again after {:.1} s",
-        (start.elapsed() - samples.lasts).as_secs_f64()
+        start.elapsed().saturating_sub(samples.lasts).as_secs_f64()
     );
     failures.extend(fleet.end(PATIENCE).await);
     failures.extend(samples.judge());
