@@ -119,6 +119,7 @@ fn hint(status: &NetworkStatus) -> &'static str {
         Hint::Started => "started",
         Hint::NetworkChanged => "network_changed",
         Hint::WokeUp { .. } => "woke_up",
+        Hint::Continued { .. } => "continued",
         Hint::ClockStepped => "clock_stepped",
         _ => "host",
     }

@@ -49,10 +49,17 @@ pub enum Hint {
     Started,
     /// An address, a route or a link changed, or the path moved.
     NetworkChanged,
-    /// The machine (or the process) slept for about so long and is back.
+    /// The machine slept for about so long and is back. Where the system does not tell a sleep from a process that was
+    /// stopped, it may have been either.
     WokeUp {
         /// How long it was away, as far as the clocks tell.
         asleep: Duration,
+    },
+    /// The process was stopped for about so long and continued, while the machine was awake and kept its connections:
+    /// what arrived meanwhile waits to be read. Worth a probe and no more, however long it was.
+    Continued {
+        /// How long it was stopped.
+        stopped: Duration,
     },
     /// The wall clock was set while the machine was awake; worth a probe and no more.
     ClockStepped,

@@ -12,7 +12,7 @@ pub enum Cause {
     PathChanged,
     /// Local: there is a network again.
     NetworkUp,
-    /// Local: the machine slept.
+    /// Local: the machine slept, or the process was stopped.
     WokeUp,
     /// Local: the application came to the foreground.
     Foreground,

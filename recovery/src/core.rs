@@ -106,8 +106,9 @@ struct Attempt {
     judged: bool,
     /// We asked to disconnect it, for this cause.
     intent: Option<Cause>,
-    /// A local cause for which its death, until then, would be no fault of the server.
-    suspicion: Option<(Cause, Instant)>,
+    /// A local cause for which its death, until then, would be no fault of the server. Without a time: for which its
+    /// failure would be none, however long it hangs before it fails.
+    suspicion: Option<(Cause, Option<Instant>)>,
     probed: Option<Instant>,
 }
 

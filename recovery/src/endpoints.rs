@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_respected() {
+    fn rule_8_2_weights_are_respected() {
         let mut pool = pool(&[("a", 3), ("b", 1)]);
         let now = t0();
         let a = (0..4_000).filter(|_| pool.pick(now) == "a").count();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_rests_longer_each_time_and_a_success_forgives() {
+    fn rule_8_2_what_failed_rests_longer_each_time_and_a_success_forgives() {
         let mut pool = pool(&[("a", 1), ("b", 1)]);
         let mut now = t0();
         for penalty in [10, 20, 40, 80, 160, 300, 300] {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_have_failed_the_one_that_rests_shortest_is_tried() {
+    fn rule_8_2_when_all_have_failed_the_one_that_rests_shortest_is_tried() {
         let mut pool = pool(&[("a", 1), ("b", 100)]);
         let now = t0();
         pool.failed(now, &"a");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirection_holds_until_it_fails_or_expires() {
+    fn rule_8_2_a_redirection_holds_until_it_fails_or_expires() {
         let mut pool = pool(&[("a", 1)]);
         let now = t0();
         pool.redirect("z", Some(now + S(60)));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_one_time_endpoint_is_handed_out_once() {
+    fn rule_8_2_a_one_time_endpoint_is_handed_out_once() {
         let mut pool = pool(&[("a", 1)]);
         let now = t0();
         pool.push_one_time("ticket-1");

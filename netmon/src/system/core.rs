@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn waking_up_to_a_hint_is_told_once() {
+    fn being_continued_to_a_hint_is_told_once() {
         let mut world = World::new(via("10.0.0.1", &["10.0.0.1"]));
         world.take();
         world.reading.now = world.core.poll_timeout() + Duration::from_secs(30);
@@ -394,7 +394,7 @@ mod tests {
         world.drain();
         let told = world.take();
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(matches!(told[0].1.hint, Hint::WokeUp { .. }), "{told:?}");
+        assert!(matches!(told[0].1.hint, Hint::Continued { .. }), "{told:?}");
     }
 
     /// §5: an unrelated bridge is noise of the watcher, and renewing a lease changes nothing.
@@ -484,7 +484,7 @@ mod tests {
         world.take();
         let stopped = Duration::from_secs(30);
         world.wake(world.core.poll_timeout() + stopped);
-        assert_eq!(world.take()[0].1.hint, Hint::WokeUp { asleep: stopped });
+        assert_eq!(world.take()[0].1.hint, Hint::Continued { stopped });
         world.pass(60 * INTERVAL);
         assert_eq!(world.take(), []);
     }

@@ -57,7 +57,8 @@ static DRIVERS: shared::Registry<Settings, Option<NetworkStatus>> = shared::Regi
 ///   with no way out, that is "unknown": the server may be on this very machine.
 /// - Then an item for each change of the path, of its link or gateway, and for the loss of an address that was
 ///   the path before; each after the debounce, and none when all is as it was. A link that lost its carrier or
-///   was switched off comes at once; so do [`Hint::WokeUp`] and [`Hint::ClockStepped`], whatever the path.
+///   was switched off comes at once; so do [`Hint::WokeUp`], [`Hint::Continued`] and [`Hint::ClockStepped`], whatever the
+///   path.
 /// - A stream that is not read meanwhile sees the newest status alone.
 /// - Work begins at the first poll. All monitors of a process share one watcher, and those with equal settings
 ///   one prober; both end when the last monitor that uses them is dropped.
@@ -66,6 +67,7 @@ static DRIVERS: shared::Registry<Settings, Option<NetworkStatus>> = shared::Regi
 /// # Panics
 /// When polled outside a Tokio runtime, or in one without I/O and time.
 ///
+/// [`Hint::Continued`]: crate::Hint::Continued
 /// [`Hint::WokeUp`]: crate::Hint::WokeUp
 /// [`Hint::ClockStepped`]: crate::Hint::ClockStepped
 pub struct SystemMonitor {

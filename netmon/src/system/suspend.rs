@@ -3,7 +3,8 @@
 //! A monotonic clock stands still while a Linux or macOS machine sleeps, so a sleep is the drift between it
 //! and a clock that goes on. On Linux the boot-time clock goes on and is never set, which makes it the truth.
 //! Elsewhere the wall clock has to do, and a large step forward cannot be told from a sleep. A process that
-//! was stopped and continued drifts nowhere, but wakes much later than its timer asked for.
+//! was stopped and continued drifts nowhere, but wakes much later than its timer asked for; where the system does not
+//! tell how long it slept, that is taken for a sleep too, since there a monotonic clock may go on through one.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,6 +52,10 @@ impl Detector {
         let late = reading.now.saturating_duration_since(due);
         let asleep = known_sleep.unwrap_or(ahead) + late;
         if asleep >= AWAY {
+            // Where the system tells what was sleep, the rest was not.
+            if known_sleep.is_some_and(|slept| slept < STEP) {
+                return Some(Hint::Continued { stopped: late });
+            }
             return Some(Hint::WokeUp { asleep });
         }
         (ahead.max(behind) >= STEP).then_some(Hint::ClockStepped)
@@ -124,7 +129,7 @@ mod tests {
                 awake: 12.,
                 wall: 12.,
                 slept: Some(0.),
-                told: Some(woke(10.)),
+                told: Some(Hint::Continued { stopped: Duration::from_secs(10) }),
             },
             Case { name: "stopped, elsewhere", awake: 12., wall: 12., slept: none, told: Some(woke(10.)) },
             Case { name: "a busy moment", awake: 6., wall: 6., slept: Some(0.), told: None },

@@ -146,7 +146,7 @@ impl RecoveryCore {
             },
             Cause::NoPongReceived | Cause::ConnectionLost | Cause::DialFailed | Cause::ConnectTimeout => {
                 match self.attempt.suspicion {
-                    Some((local, until)) if now <= until => local,
+                    Some((local, until)) if until.is_none_or(|until| now <= until) => local,
                     _ => cause,
                 }
             }

@@ -16,6 +16,9 @@ impl RecoveryCore {
         let old = std::mem::replace(&mut self.network, status);
         match self.network.hint {
             Hint::WokeUp { asleep } => self.woke_up(now, asleep > self.options.idle_limit),
+            // The system kept the connection meanwhile: what the peer said of it waits to be read, and is not thrown
+            // away unread.
+            Hint::Continued { .. } => self.woke_up(now, false),
             Hint::ClockStepped => self.probe(now, Cause::Doubt),
             hint => {
                 self.path_hint(now, &old, hint != Hint::Started);
@@ -155,7 +158,9 @@ impl RecoveryCore {
     }
 
     fn suspect(&mut self, now: Instant, cause: Cause) {
-        self.attempt.suspicion = Some((cause, now + self.options.probe_deadline * 2));
+        // An attempt is ended by its own deadlines, which may be longer than any probe's.
+        let until = (!self.client.state.is_connecting()).then(|| now + self.options.probe_deadline * 2);
+        self.attempt.suspicion = Some((cause, until));
     }
 
     /// Asks to disconnect what is under way, once.

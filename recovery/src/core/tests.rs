@@ -7,8 +7,8 @@ mod replacing;
 use std::{net::SocketAddr, time::SystemTime};
 
 use everwire_client::{
-    ApiError, AuthenticationError, CloseCode, CloseFrame, DisconnectionSource, EngineError, EngineErrorKind,
-    HealthCheckInfo, Refusal, ServerReason, Stage,
+    ApiError, AttemptStage, AuthenticationError, CloseCode, CloseFrame, DisconnectionSource, EngineError,
+    EngineErrorKind, HealthCheckInfo, Refusal, ServerReason, Stage,
 };
 use everwire_netmon::Hint;
 
@@ -266,6 +266,31 @@ fn rule_3_the_first_attempt_ever_is_retried_too() {
     assert!(delay_of(&world.closes(dial_failed())) <= S(2));
 }
 
+/// §3: with `retry_initial` off the first attempt ever stops aloud, and a client that was connected once is retried.
+#[test]
+fn rule_3_with_retry_initial_off_the_first_attempt_ever_stops_aloud() {
+    let mut world = World::new();
+    let table = Box::new(DecisionTable::default().retry_initial(false));
+    let options = RecoveryOptions::default();
+    let policy = crate::default_policy(&options);
+    world.core = RecoveryCore::with(options, table, Box::new(Exponential::full()), policy, Rng::seeded(1));
+    let reason = StopReason::InitialAttemptFailed;
+    for _ in 0..2 {
+        world.user_connects();
+        assert_eq!(world.closes(dial_failed()), [Decision::Stop { reason, attempts: 0, elapsed: S(0) }]);
+        assert_eq!(world.passes(S(86_400)), []);
+    }
+    world.network(offline());
+    assert_eq!(world.network(online(HOME, &[HOME])), [], "it is no limit, so the network is no news to it");
+
+    world.user_connects();
+    world.opens();
+    assert!(delay_of(&world.closes(lost())) <= S(2), "once connected, it is like any other");
+    world.until_connect();
+    world.dials();
+    assert!(delay_of(&world.closes(dial_failed())) <= S(2));
+}
+
 // --- §2: the user wins ----------------------------------------------------------------------------------
 
 /// §2: from Disconnected, a user's disconnect cancels any pending retry.
@@ -473,6 +498,98 @@ fn rule_4_the_number_of_attempts_is_limited_exactly() {
     ));
 }
 
+/// A local event, and what it does to a world.
+type Event = (&'static str, fn(&mut World));
+
+/// §4: every local cause counts the attempts anew, whether the limit has stopped already or not.
+#[test]
+fn rule_4_a_local_cause_arms_the_limit_of_attempts_again() {
+    let limited = || {
+        let mut world = World::with(RecoveryOptions::default(), Some(Box::new(MaxAttempts::new(2))), 5);
+        world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+        world.user_connects();
+        world.closes(dial_failed());
+        world
+    };
+    let runs_out = |world: &mut World| {
+        let mut attempts = 0;
+        while !matches!(world.core.status(), RecoveryStatus::Stopped { .. }) {
+            world.until_connect();
+            attempts += 1;
+            world.dials();
+            world.closes(dial_failed());
+        }
+        attempts
+    };
+    let causes: [Event; 5] = [
+        ("the path moved", |world| drop(world.network(online("10.0.9.9", &["10.0.9.9"])))),
+        ("the network came up", |world| {
+            world.network(offline());
+            world.network(online(HOME, &[HOME]));
+        }),
+        ("the machine woke up", |world| drop(world.network(woke_up(10)))),
+        ("the foreground", |world| {
+            world.tell(Input::Lifecycle(Lifecycle::Background));
+            world.tell(Input::Lifecycle(Lifecycle::Foreground));
+        }),
+        ("the user asked", |world| {
+            world.tell(Input::RetryNow);
+            world.dials();
+            world.closes(dial_failed());
+        }),
+    ];
+    for (name, happens) in causes {
+        let mut world = limited();
+        assert_eq!(runs_out(&mut world), 2);
+        happens(&mut world);
+        let asked = u32::from(name == "the user asked");
+        assert_eq!(asked + runs_out(&mut world), 2, "after a stop: {name}");
+
+        let mut world = limited();
+        world.until_connect();
+        world.dials();
+        world.closes(dial_failed());
+        happens(&mut world);
+        assert_eq!(asked + runs_out(&mut world), 2, "after one of two: {name}");
+    }
+}
+
+/// §4: a budget that many clients of a process share paces them all, and gives none of them up.
+#[test]
+fn rule_4_a_budget_for_the_process_paces_all_its_clients() {
+    let budget = crate::RetryBudget::new(2, S(1));
+    let mut worlds: Vec<_> = (0..20)
+        .map(|seed| {
+            let mut world = World::with(RecoveryOptions::default(), Some(Box::new(budget.clone())), seed);
+            world.user_connects();
+            world.opens();
+            world
+        })
+        .collect();
+    let start = worlds[0].now;
+    for world in &mut worlds {
+        (world.now, world.start) = (start, start);
+        world.closes(lost());
+        world.take();
+    }
+    let mut dialled = Vec::new();
+    for tick in 0..600_u32 {
+        let now = start + MS(50) * tick;
+        for world in &mut worlds {
+            world.now = now;
+            while world.core.poll_timeout().is_some_and(|at| at <= now) {
+                let decisions = world.tell(Input::Timeout);
+                dialled
+                    .extend(decisions.iter().filter(|d| matches!(d, Decision::Connect { .. })).map(|_| now));
+            }
+        }
+    }
+    assert_eq!(dialled.len(), 20, "everyone gets a turn, once");
+    for three in dialled.windows(4) {
+        assert!(three[3] - three[0] >= S(1), "four within a second of a budget of 2 and one a second");
+    }
+}
+
 #[test]
 fn rule_4_a_server_that_said_when_is_not_asked_sooner_except_by_the_user() {
     let mut world = World::connected();
@@ -652,6 +769,24 @@ fn rule_5_woke_up_after_long_reconnects_and_after_short_probes() {
     assert!(connects(&world.passes(MS(250)), Cause::WokeUp));
 }
 
+/// §5: a process that was stopped and continued must not condemn a healthy connection before it has read what
+/// arrived, however long it was stopped: the system kept the connection.
+#[test]
+fn rule_5_a_process_that_was_stopped_for_long_and_continued_only_probes() {
+    let continued = || NetworkStatus::online().with_hint(Hint::Continued { stopped: S(3_600) });
+    let mut world = World::connected();
+    assert_eq!(world.network(continued()), [Decision::Probe { deadline: S(3), cause: Cause::WokeUp }]);
+    assert_eq!(world.passes(S(60)), [], "a peer that answers is kept");
+
+    let mut world = World::connected();
+    world.network(continued());
+    assert!(connects(&world.closes(DisconnectionSource::NoPongReceived), Cause::WokeUp));
+
+    let mut world = World::waiting();
+    world.network(continued());
+    assert!(connects(&world.passes(MS(250)), Cause::WokeUp), "what was due meanwhile is due now");
+}
+
 #[test]
 fn rule_5_a_stepped_clock_only_probes() {
     let stepped = || NetworkStatus::online().with_hint(Hint::ClockStepped);
@@ -709,6 +844,41 @@ fn rule_5_a_path_that_changes_while_dialling_leaves_a_doubt_and_a_fast_retry() {
     world.user_connects();
     world.network(online("10.0.9.9", &["10.0.9.9"]));
     assert!(matches!(world.opens()[..], [Decision::Probe { .. }]));
+}
+
+/// §4, §5: an attempt that was begun before the local event may hang until its deadline; however long that takes,
+/// the event explains its failure, and the ladder starts again.
+#[test]
+fn rule_4_an_attempt_begun_before_the_network_came_up_is_no_fault_of_the_server_however_long_it_hung() {
+    let hung = |after| DisconnectionSource::ConnectTimeout { stage: after };
+    for stage in [AttemptStage::Engine(Stage::Connect), AttemptStage::Authentication] {
+        for (cause, news) in [(Cause::NetworkUp, online(HOME, &[HOME])), (Cause::WokeUp, woke_up(10))] {
+            let mut world = World::new();
+            if cause == Cause::NetworkUp {
+                world.network(offline());
+            }
+            world.user_connects();
+            world.passes(S(1));
+            assert_eq!(world.network(news), [], "the attempt under way is left to its deadlines");
+            if stage == AttemptStage::Authentication {
+                world.state(ConnectionState::Authenticating);
+            }
+            world.passes(S(14));
+            assert!(connects(&world.closes(hung(stage)), cause), "{cause} at {stage}");
+        }
+    }
+}
+
+/// §5: what was suggested for a connection is withdrawn with it.
+#[test]
+fn rule_5_a_suggestion_ends_with_its_connection() {
+    let mut world = World::connected();
+    world.network(online(HOME, &[HOME]).with_hint(Hint::Started));
+    world.network(online("10.0.9.9", &[HOME, "10.0.9.9"]));
+    assert_eq!(world.notices, [Notice::ReconnectSuggested(true)]);
+    world.closes(lost());
+    world.dials();
+    assert_eq!(world.notices, [Notice::ReconnectSuggested(true), Notice::ReconnectSuggested(false)]);
 }
 
 #[test]

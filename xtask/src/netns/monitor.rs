@@ -233,7 +233,7 @@ const EVENTS: &[Event] = &[
     Event {
         name: "process stopped for 8 s and continued",
         stopped: Some(Duration::from_secs(8)),
-        says: Says::This { status: "online", local: A, hint: "woke_up", lists: None, within: PROBED },
+        says: Says::This { status: "online", local: A, hint: "continued", lists: None, within: PROBED },
         ..EVENT
     },
 ];

@@ -414,7 +414,10 @@ impl RecoveryCore {
             attempt.began.map(|at| since(at, options.offline_poll)),
             attempt.connected.map(|at| since(at, options.stable_after)),
             attempt.probed.map(|at| since(at, options.probe_deadline)),
-            attempt.suspicion.filter(|(_, until)| *until >= now).map(|(cause, at)| (cause, until(at))),
+            attempt
+                .suspicion
+                .filter(|(_, until)| until.is_none_or(|until| until >= now))
+                .map(|(cause, at)| (cause, at.map(until))),
             self.background_at.map(until),
         );
         let client = (self.client.state.name(), self.client.wanted, self.client.local_addr);
