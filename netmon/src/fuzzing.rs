@@ -2,7 +2,7 @@
 //!
 //! Not part of the interface: nothing here is promised from one version to the next.
 
-use crate::system::rtnetlink::{MOST_ROUTES, read_datagram};
+use crate::system::netlink::{MOST_ROUTES, Message};
 
 /// A datagram of rtnetlink: it is read to its end or to what cannot be read, and what is kept of it is bounded.
 ///
@@ -10,8 +10,13 @@ use crate::system::rtnetlink::{MOST_ROUTES, read_datagram};
 /// When that does not hold.
 pub fn netlink(datagram: &[u8]) {
     let mut kernel = crate::system::snapshot::Kernel::default();
-    let read = read_datagram(&mut kernel, datagram);
-    assert!(read <= datagram.len());
+    let mut rest = datagram;
+    while let Some((message, after)) = Message::split(rest) {
+        assert!(after.len() < rest.len());
+        rest = after;
+        let _ = (message.progress(), message.is_interrupted());
+        message.take(&mut kernel);
+    }
     // The last one may have many hops.
     assert!(kernel.routes.len() < MOST_ROUTES + datagram.len());
     assert!(kernel.links.len() + kernel.addresses.len() <= datagram.len() / 16);

@@ -5,6 +5,8 @@ mod config;
 mod core;
 mod driver;
 mod interfaces;
+#[cfg(target_os = "linux")]
+pub(crate) mod netlink;
 mod path;
 mod reopen;
 #[cfg(target_os = "linux")]

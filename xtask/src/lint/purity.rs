@@ -12,6 +12,7 @@ const CORES: &[&str] = &[
     "client/src/state.rs",
     "client/src/stream",
     "netmon/src/system/core.rs",
+    "netmon/src/system/netlink.rs",
     "ping/src",
     "recovery/src/budget.rs",
     "recovery/src/core",
