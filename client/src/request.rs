@@ -3,7 +3,7 @@
 //! The table of what is pending is pure; [`Requests::request`] adds the waiting and the deadline.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     error::Error as StdError,
     fmt,
     future::poll_fn,
@@ -49,7 +49,7 @@ pub struct Requests<R>(Arc<Mutex<Table<R>>>);
 impl<R> Requests<R> {
     /// None pending; the first id is 1.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Table { last_id: 0, pending: HashMap::new(), unmatched: 0 })))
+        Self(Arc::new(Mutex::new(Table { last_id: 0, pending: BTreeMap::new(), unmatched: 0 })))
     }
 
     /// Sends a request and waits for its answer, both within `deadline`. `send` is given the id and says
@@ -90,7 +90,8 @@ impl<R> Requests<R> {
         was_waiting
     }
 
-    /// The connection is gone: every request that was sent on it ends with [`RequestError::Unanswered`].
+    /// The connection is gone: every request that was sent on it ends with [`RequestError::Unanswered`], in the order
+    /// in which they were made.
     /// Those not sent yet learn their fate from what becomes of their message.
     pub fn connection_lost(&self) {
         let wakers = self.lock().connection_lost();
@@ -193,7 +194,8 @@ impl<R> Drop for Pending<'_, R> {
 /// What is pending.
 struct Table<R> {
     last_id: u64,
-    pending: HashMap<u64, Stage<R>>,
+    /// By id, so that what happens to all of them happens in the order in which they were made.
+    pending: BTreeMap<u64, Stage<R>>,
     unmatched: u64,
 }
 
@@ -326,6 +328,25 @@ mod tests {
         assert_eq!(sent.now_or_never(), Some(Err(RequestError::Unanswered)));
         assert!(held.as_mut().now_or_never().is_none());
         assert_eq!(held.await, Err(RequestError::TimedOut), "each has its deadline");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drop_wakes_the_requests_in_the_order_in_which_they_were_made() {
+        struct Note(u64, Arc<Mutex<Vec<u64>>>);
+        impl std::task::Wake for Note {
+            fn wake(self: Arc<Self>) {
+                self.1.lock().unwrap().push(self.0);
+            }
+        }
+        let (requests, woken) = (Requests::<()>::new(), Arc::default());
+        let mut waiting: Vec<_> =
+            (1..=50).map(|_| Box::pin(requests.request(DEADLINE, |_| ready(SendOutcome::Flushed)))).collect();
+        for (request, id) in waiting.iter_mut().zip(1..) {
+            let waker = Waker::from(Arc::new(Note(id, Arc::clone(&woken))));
+            assert!(request.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        }
+        requests.connection_lost();
+        assert_eq!(*woken.lock().unwrap(), (1..=50).collect::<Vec<_>>());
     }
 
     #[tokio::test(start_paused = true)]
