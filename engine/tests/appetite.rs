@@ -1,5 +1,6 @@
 //! What a hostile server or proxy can make an attempt allocate before it is given up. One test, for the counters are
 //! those of the whole process.
+#![cfg(feature = "tungstenite")]
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,

@@ -1,4 +1,5 @@
 //! The address that the tungstenite engine connects from.
+#![cfg(feature = "tungstenite")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Transports that are not TCP by name: a connector of the user's own, and Unix sockets.
+#![cfg(feature = "tungstenite")]
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! Dropping an attempt at any stage leaves no descriptor open. A test of its own process: it counts them all.
-#![cfg(target_os = "linux")]
+#![cfg(all(feature = "tungstenite", target_os = "linux"))]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod common;

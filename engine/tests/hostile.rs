@@ -1,5 +1,6 @@
 //! The tungstenite engine against servers that break every rule: each ends in an error that says what and where,
 //! within a bound of time.
+#![cfg(feature = "tungstenite")]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod common;

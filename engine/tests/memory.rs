@@ -1,5 +1,6 @@
 //! What a connection holds and what a message costs, counted by the allocator. One test, for the counters are those
 //! of the whole process.
+#![cfg(feature = "tungstenite")]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 use std::{

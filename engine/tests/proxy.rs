@@ -1,4 +1,5 @@
 //! The tungstenite engine through proxies on loopback.
+#![cfg(feature = "tungstenite")]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Redirects of the upgrade: not followed unless told so, and then only to the same server, for a while.
+#![cfg(feature = "tungstenite")]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! A resolver of one's own under the tungstenite engine.
+#![cfg(feature = "tungstenite")]
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
 //! Peers that answer one byte at a time, for ever: each attempt ends at the deadline of its stage, exactly.
+#![cfg(feature = "tungstenite")]
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,

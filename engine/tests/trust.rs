@@ -1,4 +1,5 @@
 //! Whom the tungstenite engine trusts: pins, roots, and everybody.
+#![cfg(feature = "tungstenite")]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! The tungstenite engine against servers on loopback.
+#![cfg(feature = "tungstenite")]
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,6 +1,12 @@
 //! In the place of the module `deflate` where its feature is off: types that have no values, so that all that is done
 //! with them is nothing, and costs nothing.
 
+#![expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::needless_pass_by_ref_mut,
+    reason = "the signatures are those of the other form"
+)]
+
 use std::{convert::Infallible, fmt};
 
 use bytes::Bytes;

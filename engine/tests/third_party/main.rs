@@ -1,6 +1,6 @@
 //! The tungstenite engine through servers and proxies that are not ours: nginx, haproxy, tinyproxy, microsocks. Each
 //! test starts its own, on loopback, and skips aloud where the program is not installed.
-#![cfg(unix)]
+#![cfg(all(feature = "tungstenite", unix))]
 #![expect(
     clippy::print_stderr,
     clippy::unwrap_used,
