@@ -104,9 +104,13 @@ impl<R> Requests<R> {
     /// An application that reads its subscription late, when the next connection is up already, may see a
     /// request of the new connection end unanswered.
     pub fn observe<E>(&self, event: &ClientEvent<E>) {
-        if let ClientEvent::State(snapshot) = event
-            && matches!(snapshot.state, ConnectionState::Disconnected(_))
-        {
+        let ended = match event {
+            ClientEvent::State(snapshot) => matches!(snapshot.state, ConnectionState::Disconnected(_)),
+            // Its successor is told nothing of what the old connection was asked.
+            ClientEvent::Replaced { .. } => true,
+            _ => false,
+        };
+        if ended {
             self.connection_lost();
         }
     }

@@ -103,8 +103,11 @@ impl ConnectRequest {
         let secure = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
-            Some(other) => {
+            Some(other @ ("http" | "https")) => {
                 return Err(invalid(format!("the URL's scheme is {other:?}, where ws or wss is needed")));
+            }
+            Some(_) => {
+                return Err(invalid("the URL's scheme is another one than ws or wss"));
             }
             None => return Err(invalid("the URL has no scheme; it begins with ws:// or wss://")),
         };
@@ -137,8 +140,12 @@ impl ConnectRequest {
             Some(text) => match text.parse() {
                 Ok(0) => return Err(invalid("the URL's port is 0")),
                 Ok(port) => port,
+                // The text may be the half of a password that was not percent-encoded: it does not print.
+                Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    return Err(invalid("the URL's port is beyond 65535"));
+                }
                 Err(_) => {
-                    return Err(invalid(format!("the URL's port is {text:?}, where 1-65535 is needed")));
+                    return Err(invalid("the URL's port is no number (is / ? # in the password encoded?)"));
                 }
             },
         };
@@ -304,7 +311,7 @@ mod tests {
         assert!(detail("wss://").contains("URL"));
         assert!(detail("wss://:80/").contains("no host"));
         assert!(detail("wss://a:0/").contains("port is 0"));
-        assert!(detail("wss://a:65536/").contains("65536"));
+        assert!(detail("wss://a:65536/").contains("beyond 65535"));
         assert!(detail("wss://a/#x").contains("fragment"));
         assert!(detail("wss://a b/").contains("blank"));
         assert!(detail("wss://[::1/").contains("parsed"));
@@ -368,5 +375,13 @@ mod tests {
     fn a_stray_percent_sign_in_the_userinfo_stands_for_itself() {
         assert_eq!(basic("a:100%"), "Basic YToxMDAl");
         assert_eq!(basic("%61:%zz"), "Basic YToleno=");
+    }
+
+    #[test]
+    fn rule_8_a_password_with_a_bare_slash_does_not_print_as_a_port() {
+        for url in ["wss://user:s3c/ret@host/", "wss://user:s3c?ret@host/", "s3cret://host/"] {
+            let error = ConnectRequest::new(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3c"), "{error}");
+        }
     }
 }
