@@ -133,7 +133,10 @@ impl Lifecycle {
         let authenticate = now + self.limits.authenticate;
         let needs_health_check = self.needs_health_check;
         let Some(successor) = &mut self.successor else { return };
+        let doomed = successor.announced.is_some();
         match (&successor.phase, input) {
+            // The connection works: it makes no room for one that is about to be closed.
+            (P::Authenticating { .. }, Input::Established { .. } | Input::HealthCheck { .. }) if doomed => {}
             (P::Dialling { .. }, Input::Opened { local_addr, peer_addr, .. }) => {
                 successor.addresses = (local_addr, peer_addr);
                 successor.phase = P::Authenticating { until: authenticate };
@@ -240,13 +243,10 @@ impl Lifecycle {
 
     /// The connection is drained, or has had its time: the successor is the connection.
     fn switch(&mut self) {
-        let Some(Successor { generation, phase, announced, addresses }) = self.successor.take() else {
-            return;
-        };
+        let Some(Successor { generation, phase, addresses, .. }) = self.successor.take() else { return };
         let (Phase::Flushing { info, .. } | Phase::Draining { info, .. }) = phase else { return };
         self.outputs.push_back(Output::Switched { old: self.generation, new: generation });
         self.generation = generation;
-        self.announced = announced;
         self.going_away = None;
         self.failed = None;
         self.addresses = addresses;

@@ -166,6 +166,20 @@ fn rule_2a_a_failed_successor_leaves_the_connection_alone_and_is_told() {
     assert!(world.said.iter().any(|output| matches!(output, Output::OpenSuccessor { generation: 3 })));
 }
 
+/// §2a: an error that the server announced on the successor ends it, whatever it says after that: the connection that
+/// works does not make room for one that is about to be closed.
+#[test]
+fn rule_2a_a_successor_with_an_announced_error_takes_no_place() {
+    for last in [beside(drained()), beside(ended(1000))] {
+        let mut world = at("Authenticating");
+        world.tell(beside(announced(9))).tell(beside(health_check("b")));
+        assert!(world.core.successor_is_made() && world.said.is_empty(), "{:?}", world.said);
+        world.tell(last);
+        assert_eq!(names(&world), ["DropSuccessor", "ReplacementFailed"]);
+        assert!(world.core.state().is_connected() && world.core.snapshot().generation == 1);
+    }
+}
+
 /// §2a: the generation that was replaced is history.
 #[test]
 fn rule_2a_late_events_of_the_replaced_connection_change_nothing() {
