@@ -2,7 +2,11 @@
 //!
 //! No part of the public interface: it may change with any release.
 
-use std::{hash::Hash, net::SocketAddr, time::Instant};
+use std::{
+    hash::Hash,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use everwire_engine::{CloseCode, CloseFrame, EngineError, Text};
 
@@ -25,12 +29,14 @@ pub enum Fact {
     Reconnect,
     DisconnectSystem,
     Abandon,
+    Replace,
     Opened(Option<SocketAddr>),
     OpenFailed(EngineError),
     AuthenticationFailed(AuthenticationError),
     Established,
     HealthCheck,
     ErrorAnnounced(ApiError),
+    GoingAway(Duration),
     Drained,
     Flushed,
     Ended(Option<CloseCode>, Option<EngineError>),
@@ -71,9 +77,21 @@ impl Lifecycle {
         Self(core::Lifecycle::new(Limits::DEFAULT, needs_health_check))
     }
 
+    /// One whose connection may be replaced by another that is made beside it.
+    #[must_use]
+    pub fn replaceable(self) -> Self {
+        Self(self.0.replaceable(true))
+    }
+
     /// Tells one fact. Those of a connection are about the attempt that was current `age` attempts ago.
     pub fn handle(&mut self, now: Instant, fact: Fact, age: u64) {
         let generation = self.0.generation().saturating_sub(age);
+        self.0.handle(now, input(fact, generation));
+    }
+
+    /// Tells one fact about the newest attempt: the successor where there is one, also one that has ended.
+    pub fn handle_newest(&mut self, now: Instant, fact: Fact) {
+        let generation = self.0.latest();
         self.0.handle(now, input(fact, generation));
     }
 
@@ -102,6 +120,21 @@ impl Lifecycle {
         self.0.awaits_drain()
     }
 
+    /// Whether [`Fact::Drained`] is awaited for the successor.
+    pub fn successor_awaits_drain(&self) -> bool {
+        self.0.successor_awaits_drain()
+    }
+
+    /// Whether there is a successor that dials or authenticates.
+    pub fn successor_is_made(&self) -> bool {
+        self.0.successor_is_made()
+    }
+
+    /// Whether the connection is read to its end, since its successor is ready.
+    pub const fn drains_replaced(&self) -> bool {
+        self.0.drains_replaced()
+    }
+
     /// All that decides what comes next, with instants as distances from `now` and without the number of the
     /// attempt: two lifecycles whose summaries are equal will never differ again.
     pub fn summary(&self, now: Instant) -> impl Eq + Hash + use<> {
@@ -120,12 +153,14 @@ fn input(fact: Fact, generation: u64) -> Input {
         Fact::Reconnect => Input::Reconnect,
         Fact::DisconnectSystem => Input::DisconnectSystem(frame(CloseCode::SYSTEM)),
         Fact::Abandon => Input::Abandon,
+        Fact::Replace => Input::Replace,
         Fact::Opened(local_addr) => Input::Opened { generation, local_addr, peer_addr: None },
         Fact::OpenFailed(error) => Input::OpenFailed { generation, error },
         Fact::AuthenticationFailed(error) => Input::AuthenticationFailed { generation, error },
         Fact::Established => Input::Established { generation },
         Fact::HealthCheck => Input::HealthCheck { generation, info: HealthCheckInfo::default() },
         Fact::ErrorAnnounced(error) => Input::ErrorAnnounced { generation, error },
+        Fact::GoingAway(notice) => Input::GoingAway { generation, notice },
         Fact::Drained => Input::Drained { generation, frame: frame(CloseCode::NORMAL) },
         Fact::Flushed => Input::Flushed { generation },
         Fact::Ended(code, error) => Input::Ended { generation, close: code.map(frame), error },

@@ -5,6 +5,11 @@ use std::{hash::Hash, time::Instant};
 use super::{Closing, Lifecycle};
 
 impl Lifecycle {
+    /// The latest generation that was given to an attempt.
+    pub(crate) const fn latest(&self) -> u64 {
+        self.latest
+    }
+
     /// All that decides what comes next, with instants as distances from `now`. The number of the attempt and
     /// the count of stale inputs are left out: they grow, and nothing depends on how large they are.
     pub(crate) fn summary(&self, now: Instant) -> impl Eq + Hash + use<> {

@@ -50,6 +50,26 @@ impl Replacing {
         matches!(self.phase, Phase::Asked { .. })
     }
 
+    /// All that decides what comes next, with instants as distances from `now`; the number of attempts is left out,
+    /// as it is for an outage. The last is whether the failure of a generation is still to be judged.
+    #[cfg(test)]
+    pub(super) fn summary(
+        &self,
+        now: Instant,
+        interval: Duration,
+        failed: Option<u64>,
+    ) -> impl Eq + std::hash::Hash + use<> {
+        let phase = match self.phase {
+            Phase::Idle => (0, None, None),
+            Phase::Planned { at, cause } => (1, Some((at.saturating_duration_since(now), cause)), None),
+            Phase::Asked { .. } => (2, None, None),
+            Phase::GivenUp(reason) => (3, None, Some(reason)),
+        };
+        let asked = self.asked_at.map(|at| now.saturating_duration_since(at).min(interval));
+        let judged = failed.is_none_or(|generation| generation <= self.judged);
+        (phase, asked, self.heard, self.outage.refusals.min(1), judged)
+    }
+
     /// Another connection, or none: only when the last one was asked for is remembered.
     pub(super) const fn begin_generation(&mut self, generation: u64) {
         let asked_at = self.asked_at;

@@ -5,6 +5,7 @@
 
 mod bugs;
 mod moves;
+mod replacing;
 mod rules;
 mod world;
 
@@ -20,11 +21,15 @@ use crate::Rng;
 
 /// How deep an ordinary run of the tests goes: a few seconds, without optimisation.
 const DEPTH: usize = 7;
+/// The same where connections are replaced: those worlds are more, and begin where it matters.
+const REPLACING_DEPTH: usize = 6;
 
 /// What is checked, and what it cost.
 #[derive(Default)]
 struct Model {
     bug: Option<Bug>,
+    /// Whether a connection may be replaced by one that is made beside it.
+    replaces: bool,
     /// The longest helpful way to `Connected`, in steps and in milliseconds.
     most_steps: AtomicU64,
     longest_wait: AtomicU64,
@@ -38,6 +43,13 @@ impl stateright::Model for Model {
     /// and without; and one that has been connected for long, so that the depth is not spent on getting there.
     fn init_states(&self) -> Vec<World> {
         let mut worlds = Vec::new();
+        if self.replaces {
+            for luck in [luck(..=40), luck(960..)] {
+                worlds.extend([true, false].map(|needs| replacing::connected(needs, luck, self.bug)));
+                worlds.push(replacing::under_way(luck, self.bug));
+            }
+            return worlds;
+        }
         for luck in [luck(..=40), luck(960..)] {
             worlds.extend([true, false].map(|needs| World::new(needs, luck, self.bug)));
             let mut world = World::new(true, luck, self.bug);
@@ -82,9 +94,9 @@ fn luck(range: impl std::ops::RangeBounds<u64>) -> u64 {
 }
 
 /// Walks all worlds up to the depth. Returns the names of the rules that do not hold.
-fn explore(bug: Option<Bug>, depth: usize) -> Vec<&'static str> {
+fn explore(bug: Option<Bug>, replaces: bool, depth: usize) -> Vec<&'static str> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = Model { bug, ..Model::default() }
+    let checker = Model { bug, replaces, ..Model::default() }
         .checker()
         .threads(threads)
         .target_max_depth(depth)
@@ -100,24 +112,44 @@ fn explore(bug: Option<Bug>, depth: usize) -> Vec<&'static str> {
         model.most_steps.load(Ordering::Relaxed),
         Duration::from_millis(model.longest_wait.load(Ordering::Relaxed)),
     );
-    let broken = rules::all().into_iter().map(|rule| rule.name).filter(|name| {
-        let Some(path) = checker.discovery(name) else { return name.is_empty() };
-        let failed = checker.discovery_classification(name).to_string() == "counterexample";
+    let broken = rules::all().into_iter().filter(|rule| {
+        let Some(path) = checker.discovery(rule.name) else {
+            // What is to be seen sometimes has to be seen, unless the walk was cut short.
+            let of_here = replaces || !replacing::is_of_replacing(rule.name);
+            let unseen = matches!(rule.expectation, stateright::Expectation::Sometimes) && of_here;
+            if unseen && bug.is_none() {
+                println!("is never seen: {}", rule.name);
+            }
+            return unseen && bug.is_none() && depth >= if replaces { REPLACING_DEPTH } else { DEPTH };
+        };
+        let failed = checker.discovery_classification(rule.name).to_string() == "counterexample";
         if failed {
-            println!("does not hold: {name}");
+            println!("does not hold: {}", rule.name);
             for (world, what) in path.into_vec() {
                 println!("  {world:?}\n    {what:?}");
             }
         }
         failed
     });
-    broken.collect()
+    broken.map(|rule| rule.name).collect()
+}
+
+/// The depth that was asked for, or an ordinary one.
+fn depth(ordinary: usize) -> usize {
+    let asked = std::env::var("EVERWIRE_MODEL_DEPTH").ok().and_then(|depth| depth.parse().ok());
+    // Relative to the ordinary one of the larger model, whose worlds are fewer.
+    asked.map_or(ordinary, |asked: usize| (asked + ordinary).saturating_sub(DEPTH).max(2))
 }
 
 #[test]
 fn invariants_4_5_6_8_10_hold_and_connected_is_reached_from_everywhere() {
-    let depth = std::env::var("EVERWIRE_MODEL_DEPTH").ok().and_then(|depth| depth.parse().ok());
-    assert_eq!(explore(None, depth.unwrap_or(DEPTH)), [] as [&str; 0]);
+    assert_eq!(explore(None, false, depth(DEPTH)), [] as [&str; 0]);
+}
+
+/// §2a: the same, where a connection is replaced by one that is made beside it.
+#[test]
+fn rule_2a_one_end_each_two_sockets_at_most_and_the_same_invariants() {
+    assert_eq!(explore(None, true, depth(REPLACING_DEPTH)), [] as [&str; 0]);
 }
 
 /// The model can condemn: each bug of a driver is found by a rule that names it.
@@ -131,8 +163,14 @@ fn the_model_finds_bugs_that_were_put_in() {
         (Bug::MessageDroppedInSilence, "invariant 8"),
         (Bug::HintIsALock, "no dead state"),
         (Bug::StopIsSilent, "a stop is never silent"),
+        (Bug::ReplacedSocketStays, "a second live socket"),
+        (Bug::FailedSuccessorEndsTheConnection, "leaves the connection alone"),
+        (Bug::SuccessorOutlivesItsEnd, "a second live socket"),
+        (Bug::SuccessorDiesWithTheConnection, "one live socket"),
+        (Bug::FailedSuccessorIsNotTold, "under way, or on its way"),
     ] {
-        let broken = explore(Some(bug), DEPTH);
+        let replaces = bug.is_of_replacing();
+        let broken = explore(Some(bug), replaces, if replaces { REPLACING_DEPTH } else { DEPTH });
         assert!(broken.iter().any(|rule| rule.contains(word)), "{bug:?}: {broken:?}");
     }
 }

@@ -17,4 +17,28 @@ pub(super) enum Bug {
     HintIsALock,
     /// Recovery stops and does not say so.
     StopIsSilent,
+    /// The socket of a connection that was replaced is never closed.
+    ReplacedSocketStays,
+    /// A successor that fails takes the connection with it.
+    FailedSuccessorEndsTheConnection,
+    /// A successor that is given up goes on.
+    SuccessorOutlivesItsEnd,
+    /// The successor of a connection that died is dropped with it.
+    SuccessorDiesWithTheConnection,
+    /// The failure of a successor is not told to recovery.
+    FailedSuccessorIsNotTold,
+}
+
+impl Bug {
+    /// Whether it shows only where a connection can be replaced.
+    pub(super) const fn is_of_replacing(self) -> bool {
+        matches!(
+            self,
+            Self::ReplacedSocketStays
+                | Self::FailedSuccessorEndsTheConnection
+                | Self::SuccessorOutlivesItsEnd
+                | Self::SuccessorDiesWithTheConnection
+                | Self::FailedSuccessorIsNotTold
+        )
+    }
 }

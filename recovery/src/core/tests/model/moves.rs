@@ -3,7 +3,11 @@
 
 use everwire_client::{AuthenticationErrorKind, model::Fact};
 
-use super::{super::*, world::World};
+use super::{
+    super::*,
+    replacing::{self, Outcome, Successor},
+    world::{Wish, World},
+};
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -12,6 +16,7 @@ pub(super) enum Move {
     UserDisconnects,
     UserRetries,
     UserSends,
+    UserReplaces,
 
     Opens,
     Fails(Failure),
@@ -26,6 +31,9 @@ pub(super) enum Move {
     /// The peer closes, with a code or without.
     Closes(Option<u16>),
     Breaks,
+    /// The server announces that it will end the connection.
+    Leaves,
+    Successor(Successor),
 
     Network(News),
     Background,
@@ -98,13 +106,22 @@ const AWAY: &str = "10.0.9.9";
 pub(super) fn all(world: &World, moves: &mut Vec<Move>) {
     use ConnectionState as S;
 
+    // Where a connection can be replaced, one of each class is enough for what is not about that.
+    let replaces = world.stored.can_replace;
+    let failures = if replaces { &replacing::FAILURES[..] } else { &FAILURES[..] };
+    let codes = if replaces { &replacing::CODES[..] } else { &CODES[..] };
+    let news = if replaces { &replacing::NEWS[..] } else { &NEWS[..] };
+
     moves.extend([Move::UserConnects, Move::UserDisconnects]);
+    if replaces {
+        replacing::moves(world, moves);
+    }
     if world.dialling {
         moves.push(Move::Opens);
-        moves.extend(FAILURES.map(Move::Fails));
+        moves.extend(failures.iter().copied().map(Move::Fails));
     }
     if world.socket {
-        moves.extend(CODES.map(Move::Closes));
+        moves.extend(codes.iter().copied().map(Move::Closes));
         moves.extend([Move::Breaks, Move::SaysHealthCheck]);
         if !world.message && world.state().is_connected() {
             moves.push(Move::UserSends);
@@ -132,7 +149,7 @@ pub(super) fn all(world: &World, moves: &mut Vec<Move>) {
         return;
     }
     moves.push(Move::UserRetries);
-    moves.extend(NEWS.map(Move::Network));
+    moves.extend(news.iter().copied().map(Move::Network));
     moves.push(if world.is_background() { Move::Foreground } else { Move::Background });
 }
 
@@ -157,6 +174,7 @@ pub(super) fn tasks(world: &World, moves: &mut Vec<Move>) {
 }
 
 pub(super) fn take(world: &mut World, what: Move) {
+    world.beside.seen = Outcome::None;
     match what {
         Move::UserConnects => {
             world.wants = true;
@@ -175,16 +193,19 @@ pub(super) fn take(world: &mut World, what: Move) {
         }
         Move::UserRetries => world.advise(Input::RetryNow),
         Move::UserSends => world.message = true,
+        Move::UserReplaces => world.wish(Wish::Replace),
 
         Move::Opens => {
             (world.dialling, world.socket) = (false, true);
-            let path = world.recovery().network.local_addr.unwrap_or_else(|| HOME.parse().unwrap());
-            world.tell(Fact::Opened(Some(SocketAddr::new(path, 4242))));
+            let fact = opens(world);
+            world.tell(fact);
         }
         Move::Fails(failure) => {
             world.dialling = false;
             world.tell(fails(failure));
         }
+        Move::Leaves => world.tell(Fact::GoingAway(S(20))),
+        Move::Successor(what) => replacing::take(world, what),
         Move::Established(true) => world.tell(Fact::Established),
         Move::Established(false) => {
             let error = AuthenticationError::new(AuthenticationErrorKind::Failed);
@@ -221,7 +242,13 @@ pub(super) fn take(world: &mut World, what: Move) {
     }
 }
 
-fn fails(failure: Failure) -> Fact {
+/// By the path of the moment.
+pub(super) fn opens(world: &World) -> Fact {
+    let path = world.recovery().network.local_addr.unwrap_or_else(|| HOME.parse().unwrap());
+    Fact::Opened(Some(SocketAddr::new(path, 4242)))
+}
+
+pub(super) fn fails(failure: Failure) -> Fact {
     let failed = |kind| Fact::AuthenticationFailed(AuthenticationError::new(kind));
     Fact::OpenFailed(match failure {
         Failure::Unreachable => EngineError::new(EngineErrorKind::Connect, Stage::Connect),

@@ -10,14 +10,15 @@ use super::{
     Model,
     bugs::Bug,
     moves::{self, Move},
+    replacing,
     world::{Fault, World},
 };
 
 /// A continuation that takes more steps than this does not lead anywhere.
-const STEPS: u64 = 64;
+pub(super) const STEPS: u64 = 64;
 
 pub(super) fn all() -> Vec<Property<Model>> {
-    vec![
+    let mut rules = vec![
         Property::always(
             "invariant 4: a late event of an old attempt changes nothing and is counted",
             |_, world: &World| late_events_change_nothing(world),
@@ -41,7 +42,7 @@ pub(super) fn all() -> Vec<Property<Model>> {
             |_, world: &World| a_disconnect_wins(world),
         ),
         Property::always("invariant 8: nobody waits unanswered, and no queue grows", |_, world: &World| {
-            let queues = world.wishes.len() <= 4;
+            let queues = world.wishes.len() <= 4 + usize::from(world.stored.can_replace);
             let senders = world.socket || !world.message;
             queues && senders && (!world.is_idle() || (world.connects.is_none() && !world.disconnects))
         }),
@@ -66,7 +67,9 @@ pub(super) fn all() -> Vec<Property<Model>> {
         Property::sometimes("disconnected for want of a pong", |_, world: &World| {
             matches!(world.state(), ConnectionState::Disconnected(DisconnectionSource::NoPongReceived))
         }),
-    ]
+    ];
+    rules.extend(replacing::rules());
+    rules
 }
 
 fn late_events_change_nothing(world: &World) -> bool {
@@ -109,7 +112,8 @@ fn an_end_is_judged_once(world: &World) -> bool {
 
 fn timers(world: &World) -> bool {
     let client = !world.is_idle() || world.client_timer().is_none();
-    let ping = world.state().is_connected() == world.ping.next_timeout().is_some();
+    let pinged = world.state().is_connected() && !world.client.drains_replaced();
+    let ping = pinged == world.ping.next_timeout().is_some();
     let recovery = world.wants || world.unseen || world.recovery().poll_timeout().is_none();
     client && ping && recovery && world.fault != Some(Fault::Spin)
 }
@@ -136,7 +140,8 @@ fn a_disconnect_wins(world: &World) -> bool {
         if !world.is_idle() && !matches!(world.state().source(), Some(DisconnectionSource::UserInitiated)) {
             return false;
         }
-        if world.wants || world.fault.is_some() || world.stored.generation != opened {
+        if world.wants || world.fault.is_some() || world.stored.generation != opened || world.beside.is_live()
+        {
             return false;
         }
         let mut tasks = Vec::new();
@@ -146,6 +151,7 @@ fn a_disconnect_wins(world: &World) -> bool {
         if world.socket {
             moves::take(&mut world, Move::SaysHealthCheck);
         }
+        replacing::speaks_late(&mut world);
         moves::take(&mut world, *next);
     }
     let asked = !world.wishes.is_empty() || world.unseen;
@@ -161,7 +167,7 @@ fn leads_to_connected(model: &Model, world: &World) -> bool {
     let mut world = world.clone();
     let start = world.now;
     for step in 0..STEPS {
-        if world.state().is_connected() && !world.client.awaits_drain() {
+        if world.state().is_connected() && !world.client.awaits_drain() && !world.beside.is_live() {
             model.most_steps.fetch_max(step, Ordering::Relaxed);
             let waited = world.now.duration_since(start).as_millis() as u64;
             model.longest_wait.fetch_max(waited, Ordering::Relaxed);
@@ -184,6 +190,7 @@ fn helpful(world: &World) -> Option<Move> {
         _ if world.is_background() => Some(Move::Foreground),
         _ if world.dialling => Some(Move::Opens),
         _ if world.client.awaits_drain() => Some(Move::IsRead),
+        ConnectionState::Connected(_) if world.beside.is_live() => Some(replacing::helpful(world)),
         ConnectionState::Authenticating if world.needs_health_check => Some(Move::SaysHealthCheck),
         ConnectionState::Authenticating => Some(Move::Established(true)),
         ConnectionState::Disconnecting(_) if world.flushing => Some(Move::IsFlushed),

@@ -6,11 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use everwire_client::model::{Effect, Fact, Lifecycle as ClientCore};
+use everwire_client::{
+    Replacement,
+    model::{Effect, Fact, Lifecycle as ClientCore},
+};
 use everwire_ping::{PingClient, PingConfig, PingController};
 use futures_core::Stream;
 
-use super::{super::*, bugs::Bug};
+use super::{super::*, bugs::Bug, replacing::Beside};
 use crate::{RecoverableClient, driver};
 
 /// What recovery asked of the client and the client has not looked at yet.
@@ -19,6 +22,7 @@ pub(super) enum Wish {
     Reconnect,
     Disconnect,
     Abandon,
+    Replace,
     Probe(Duration),
 }
 
@@ -29,9 +33,10 @@ pub(super) enum Fault {
     Way,
     /// Something opened against the user's word.
     User,
-    /// A dial began beside a dial or a socket.
+    /// A dial began beside a dial or a socket; a successor, beside another or without a connection.
     Second,
-    /// Recovery asked the client to connect although it saw it connected or unwanted.
+    /// Recovery asked the client to connect although it saw it connected or unwanted, or to replace a connection
+    /// that it did not see.
     Order,
     /// A timer fired and is still due.
     Spin,
@@ -55,7 +60,9 @@ pub(super) struct World {
     pub(super) wishes: VecDeque<Wish>,
     pub(super) dialling: bool,
     pub(super) socket: bool,
-    /// The close handshake: what is queued leaves first; then the frame is out.
+    /// The successor of the connection, and what it has left behind.
+    pub(super) beside: Beside,
+    /// The close handshake, or the hand-over: what is queued leaves first; then the frame is out.
     pub(super) flushing: bool,
     /// A message was accepted and its sender waits for the outcome.
     pub(super) message: bool,
@@ -88,6 +95,7 @@ impl World {
             wishes: VecDeque::new(),
             dialling: false,
             socket: false,
+            beside: Beside::default(),
             flushing: false,
             message: false,
             connects: None,
@@ -97,6 +105,13 @@ impl World {
             told_stop: false,
             fault: None,
         }
+    }
+
+    /// The same with a client whose connection may be replaced.
+    pub(super) fn replaceable(mut self) -> Self {
+        self.client = self.client.replaceable();
+        self.stored = self.client.snapshot();
+        self
     }
 
     pub(super) fn recovery(&self) -> MutexGuard<'_, RecoveryCore> {
@@ -138,6 +153,10 @@ impl World {
     /// Tells the client's core one thing, and does all that it answers.
     pub(super) fn tell(&mut self, fact: Fact) {
         self.client.handle(self.now, fact, 0);
+        self.drain_client();
+    }
+
+    pub(super) fn drain_client(&mut self) {
         while let Some(effect) = self.client.poll_output() {
             self.carry_out(effect);
         }
@@ -188,7 +207,7 @@ impl World {
                 }
                 self.disconnects = false;
             }
-            other => unreachable!("{other:?}: this client replaces no connection"),
+            about_successor => self.carry_out_beside(about_successor),
         }
     }
 
@@ -205,6 +224,9 @@ impl World {
                 S::Connecting | S::Authenticating | S::Connected(_) | S::Disconnecting(_),
                 S::Disconnecting(_),
             ) => self.attempt,
+            (S::Connected(_), S::Connected(_)) => {
+                self.attempt && self.beside.switches_to(snapshot.generation)
+            }
             (
                 S::Connecting | S::Authenticating | S::Connected(_) | S::Disconnecting(_),
                 S::Disconnected(_),
@@ -218,7 +240,10 @@ impl World {
     }
 
     fn store(&mut self, snapshot: Snapshot) {
-        let lost = self.has(Bug::EndIsNotTold) && matches!(snapshot.state, ConnectionState::Disconnected(_));
+        let ended = matches!(snapshot.state, ConnectionState::Disconnected(_));
+        let failed = matches!(snapshot.replacement, Replacement::Failed { .. });
+        let lost = (self.has(Bug::EndIsNotTold) && ended)
+            || (self.has(Bug::FailedSuccessorIsNotTold) && failed && !ended);
         self.stored = snapshot;
         self.unseen |= !lost;
     }
@@ -237,13 +262,21 @@ impl World {
             if matches!(decision, Decision::Connect { .. }) && !may {
                 self.fault.get_or_insert(Fault::Order);
             }
+            let may = core.client.wanted && core.client.can_replace && core.client.state.is_connected();
+            if matches!(decision, Decision::Replace { .. }) && !may {
+                self.fault.get_or_insert(Fault::Order);
+            }
             driver::carry_out(&asks, decision);
         }
         for wish in asks.take() {
-            // As the client does: the latest of a kind counts.
-            self.wishes.retain(|other| std::mem::discriminant(other) != std::mem::discriminant(&wish));
-            self.wishes.push_back(wish);
+            self.wish(wish);
         }
+    }
+
+    /// As the client does: the latest of a kind counts.
+    pub(super) fn wish(&mut self, wish: Wish) {
+        self.wishes.retain(|other| std::mem::discriminant(other) != std::mem::discriminant(&wish));
+        self.wishes.push_back(wish);
     }
 
     /// The client looks at what recovery asked for.
@@ -253,6 +286,7 @@ impl World {
             Some(Wish::Reconnect) => self.tell(Fact::Reconnect),
             Some(Wish::Disconnect) => self.tell(Fact::DisconnectSystem),
             Some(Wish::Abandon) => self.tell(Fact::Abandon),
+            Some(Wish::Replace) => self.tell(Fact::Replace),
             Some(Wish::Probe(deadline)) => self.ping.probe(self.now, deadline),
             None => {}
         }
@@ -285,9 +319,14 @@ impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.client.summary(self.now).hash(hasher);
         self.ping.relative_to(self.now).hash(hasher);
-        self.recovery().summary(self.now).hash(hasher);
+        let failed = match self.stored.replacement {
+            Replacement::Failed { generation, .. } => Some(generation),
+            _ => None,
+        };
+        self.recovery().summary(self.now, failed).hash(hasher);
         (self.needs_health_check, self.luck, self.unseen, &self.wishes).hash(hasher);
         (self.dialling, self.socket, self.flushing, self.message).hash(hasher);
+        self.beside.summary().hash(hasher);
         let generation = self.stored.generation;
         let behind = generation - self.recovery().client.generation;
         (self.connects.map(|of| of > generation), self.disconnects, behind.min(2)).hash(hasher);
@@ -324,7 +363,7 @@ impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.recovery().status();
         write!(f, "{} wanted {} unseen {}", self.stored.state.name(), self.stored.wanted, self.unseen)?;
-        write!(f, " dial {} socket {}", self.dialling, self.socket)?;
+        write!(f, " dial {} socket {} beside {:?}", self.dialling, self.socket, self.beside)?;
         write!(f, " wishes {:?} fault {:?} recovery {status:?}", self.wishes, self.fault)
     }
 }
@@ -374,6 +413,10 @@ impl RecoverableClient for Asks {
         self.ask(Wish::Abandon);
     }
 
+    fn replace(&self) {
+        self.ask(Wish::Replace);
+    }
+
     fn probe(&self, deadline: Duration) {
         self.ask(Wish::Probe(deadline));
     }
@@ -398,7 +441,7 @@ impl Clone for RecoveryCore {
 impl RecoveryCore {
     /// All that decides what comes next, with instants as distances from `now`; distances beyond which nothing
     /// depends on them are cut.
-    fn summary(&self, now: Instant) -> impl Eq + Hash + use<> {
+    fn summary(&self, now: Instant, failed: Option<u64>) -> impl Eq + Hash + use<> {
         let options = &self.options;
         let until = |at: Instant| at.saturating_duration_since(now);
         let since = |at: Instant, limit: Duration| now.saturating_duration_since(at).min(limit);
@@ -424,6 +467,7 @@ impl RecoveryCore {
         let network = (self.network.reachability, self.network.local_addr, self.network.addresses.clone());
         let said = (self.suggested, self.viable, self.lifecycle, self.outage.refusals.min(1));
         let known = (client, network, said, self.ladder.summary(now, options));
-        (slot, flags, times, known, self.outage.began.is_some())
+        let replacing = self.replacing.summary(now, options.replace_interval, failed);
+        (slot, flags, times, known, self.outage.began.is_some(), replacing)
     }
 }
