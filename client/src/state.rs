@@ -167,7 +167,9 @@ impl fmt::Display for AttemptStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Engine(stage) => stage.fmt(f),
-            Self::Authentication => f.write_str("authentication"),
+            Self::Authentication => f.write_str(
+                "authentication, or no health check came (for servers without: `protocol_pings()`)",
+            ),
         }
     }
 }

@@ -31,7 +31,10 @@ const BACKLOG: usize = 32;
 ///
 /// The first connection is the user's own: `client.connect()`. See [`RecoverableClient`] for what a client
 /// must be.
+///
+/// Bind it to a name, as `let _recovery = …`: `let _ = …` drops it at once, and nothing reconnects any more.
 #[derive(Clone, Debug)]
+#[must_use = "recovery ends when its last handle is dropped: keep it as long as the client"]
 pub struct ConnectionRecoveryHandler {
     inner: Arc<Inner>,
 }
