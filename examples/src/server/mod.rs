@@ -45,7 +45,7 @@ use shared::{Shared, lock};
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Whether every token is good, and names its bearer.
+    /// Whether every token is good, and names its bearer: all of it, or what stands before a `#`.
     pub any_token: bool,
 }
 

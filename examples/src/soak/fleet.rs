@@ -129,8 +129,9 @@ impl Member {
             ca_pem: ca_pem.to_owned(),
             room: format!("room-{}", index / 2),
             token: {
-                let name = format!("client-{index}");
-                Arc::new(move || name.clone())
+                // A fresh one each time: credentials that were refused and come again would stop the client.
+                let issued = AtomicU64::new(0);
+                Arc::new(move || format!("client-{index}#{}", issued.fetch_add(1, Relaxed)))
             },
             monitor: monitor.monitor(),
             ping: PingConfig::builder()
