@@ -12,7 +12,7 @@ use everwire_engine::{
     ConnectRequest, Engine, EngineError, EngineErrorKind, Limit, Message, Stage, TungsteniteConnection,
     TungsteniteEngine,
 };
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -98,6 +98,47 @@ async fn breaks(pieces: Vec<Vec<u8>>) -> (EngineError, u16) {
     // 0x88, 0x80 | 2, four bytes of mask, then the code.
     assert_eq!(told[..2], [0x88, 0x82], "a close frame with a code, masked");
     (error, u16::from_be_bytes([told[6] ^ told[2], told[7] ^ told[3]]))
+}
+
+/// What was received before a violation is answered, also by another task than the one that reads, before the server
+/// is told that it is over.
+#[tokio::test]
+async fn what_answers_a_message_before_a_violation_still_leaves() {
+    let bytes = [b"\x81\x05hello".as_slice(), b"\x89\x01?", b"\xF1\x02no", b"\x81\x04more"].concat();
+    let (connection, mut heard) = sends(vec![bytes], false).await;
+    let (mut sink, mut stream) = connection.split();
+    let (answers, mut to_send) = mpsc::unbounded_channel();
+    let answering = tokio::spawn(async move {
+        while let Some(message) = to_send.recv().await {
+            sink.send(message).await.unwrap();
+        }
+        sink
+    });
+    let error = loop {
+        match within(stream.next()).await.unwrap() {
+            Ok(message) if message.is_data() => answers.send(message).unwrap(),
+            Ok(message) => assert_eq!(message, Message::Ping("?".into())),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), EngineErrorKind::Protocol);
+    assert!(within(stream.next()).await.is_none(), "nothing behind a violation is read");
+    drop(answers);
+    let mut sink = answering.await.unwrap();
+    assert_eq!(sink.send("late".into()).await.unwrap_err().kind(), EngineErrorKind::Closed);
+    drop((sink, stream));
+    let mut told = within(heard.recv()).await.unwrap();
+    let mut frames = Vec::new();
+    while !told.is_empty() {
+        let len = 6 + usize::from(told[1] & 0x7F);
+        let payload: Vec<u8> = (6..len).map(|at| told[at] ^ told[2 + (at - 6) % 4]).collect();
+        frames.push((told[0], payload));
+        told.drain(..len);
+    }
+    frames.sort_by_key(|frame| frame.0 == 0x81); // the pong may leave before the answer or behind it
+    frames.sort_by_key(|frame| frame.0 == 0x88);
+    let expected = [(0x8A, b"?".to_vec()), (0x81, b"hello".to_vec()), (0x88, vec![0x03, 0xEA])];
+    assert_eq!(frames, expected);
 }
 
 #[tokio::test]

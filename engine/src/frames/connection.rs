@@ -1,7 +1,7 @@
 //! The open connection of the tungstenite engine.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -27,11 +27,17 @@ use super::{
     },
     deflate::{Agreement, Codec},
 };
-use crate::{Connection, EngineError, EngineErrorKind, Handshake, Message, Stage, pipeline::Stream};
+use crate::{
+    CloseCode, Connection, EngineError, EngineErrorKind, Handshake, Message, Stage, pipeline::Stream,
+};
 
 /// How long the server may take to end the transport after both close frames are through. RFC 6455 §7.1.1
 /// leaves it to the server to do so first; one that does not must not keep us.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long the application may still answer what came before a violation of the protocol, until the connection ends
+/// for it. Nothing more is read meanwhile. A task that was woken by a message has its turn before a timer.
+const GRACE: Duration = Duration::from_millis(1);
 
 /// So much more than the write buffer may be held for answers to pings while the transport takes nothing. Of the
 /// pings beyond, the latest is answered (RFC 6455 §5.5.3 allows it).
@@ -73,7 +79,8 @@ impl FrameConfig {
 ///   as a bounded buffer holds, and the latest.
 /// - A violation of the protocol by the peer is told to the peer by a close frame (1002, 1007 or 1009),
 ///   yielded as an error, and is the end. A text that is none ends it at the first wrong byte, though more of it is to
-///   come; a compressed one when it is complete.
+///   come; a compressed one when it is complete. The error comes one millisecond after the violation: until then
+///   nothing more is read, and what answers the messages before it still leaves.
 /// - After a close frame went both ways the connection waits for the server to end the transport, for at
 ///   most one second, before the stream yields `None`.
 /// - `start_send` refuses a close frame that may not be sent
@@ -97,6 +104,8 @@ pub struct TungsteniteConnection {
 
 enum Phase {
     Open,
+    /// The peer has violated the protocol, which it is told when the time is over.
+    Failing(Pin<Box<Sleep>>, Box<Failure>),
     /// Both close frames are known of; the transport is to end.
     Ending(Pin<Box<Sleep>>),
     Done,
@@ -187,14 +196,32 @@ impl TungsteniteConnection {
         Poll::Ready(())
     }
 
-    /// Tells the peer what it did wrong, as far as the transport takes it without waiting.
-    fn fail(&mut self, failure: Failure) -> EngineError {
+    /// Ends at once when the transport does, and after [`GRACE`] when the peer has violated the protocol.
+    fn fail(&mut self, failure: Failure, cx: &mut Context<'_>) -> Poll<EngineError> {
+        if failure.close_code().is_some() {
+            self.phase = Phase::Failing(Box::pin(sleep(GRACE)), Box::new(failure));
+            return self.poll_failure(cx);
+        }
+        self.phase = Phase::Done;
+        Poll::Ready(failure.into_error(self.config))
+    }
+
+    /// Tells the peer in the end what it did wrong, as far as the transport takes it without waiting.
+    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<EngineError> {
+        let Phase::Failing(grace, _) = &mut self.phase else { return Poll::Pending };
+        if grace.as_mut().poll(cx).is_pending() {
+            // The answer to a ping may be held still.
+            let _ = self.flush();
+            return Poll::Pending;
+        }
+        let Phase::Failing(_, failure) = mem::replace(&mut self.phase, Phase::Done) else {
+            return Poll::Pending;
+        };
         if let Some(code) = failure.close_code() {
             let frame = WsCloseFrame { code: code.get().into(), reason: "".into() };
             let _ = self.socket.close(&mut self.io, Some(frame));
         }
-        self.phase = Phase::Done;
-        failure.into_error(self.config)
+        Poll::Ready(failure.into_error(self.config))
     }
 
     /// The message as the peer meant it.
@@ -211,7 +238,7 @@ impl TungsteniteConnection {
 
     fn open_for_sending(&self) -> Result<(), EngineError> {
         match self.phase {
-            Phase::Open if self.socket.can_write() => Ok(()),
+            Phase::Open | Phase::Failing(..) if self.socket.can_write() => Ok(()),
             _ => Err(EngineError::new(EngineErrorKind::Closed, Stage::Open)),
         }
     }
@@ -231,6 +258,7 @@ impl MessageStream for TungsteniteConnection {
         this.io.register(cx);
         match this.phase {
             Phase::Open => {}
+            Phase::Failing(..) => return this.poll_failure(cx).map(|error| Some(Err(error))),
             Phase::Ending(_) => return this.poll_end(cx).map(|()| None),
             Phase::Done => return Poll::Ready(None),
         }
@@ -248,13 +276,13 @@ impl MessageStream for TungsteniteConnection {
                 this.phase = Phase::Done;
                 return Poll::Ready(None);
             }
-            Err(error) => return Poll::Ready(Some(Err(this.fail(error.into())))),
+            Err(error) => return this.fail(error.into(), cx).map(|error| Some(Err(error))),
         };
         budget.made_progress();
         this.burst |= message.len() > BURST;
         let message = match this.receive(message) {
             Ok(message) => message,
-            Err(failure) => return Poll::Ready(Some(Err(this.fail(failure)))),
+            Err(failure) => return this.fail(failure, cx).map(|error| Some(Err(error))),
         };
         if matches!(message, Message::Close(_)) {
             this.phase = Phase::Ending(Box::pin(sleep(LINGER)));
