@@ -73,6 +73,11 @@ impl NonBlocking {
         self.boundary.close()
     }
 
+    /// Whether a pong is the close frame of a gateway.
+    pub(super) fn is_disguised(&self, payload: &[u8]) -> bool {
+        self.boundary.is_disguised(payload)
+    }
+
     /// Whether the last write did not fit into the transport.
     #[inline]
     pub(super) fn is_blocked(&self) -> bool {

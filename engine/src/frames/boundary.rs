@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::utf8::Utf8;
 
 /// Follows the heads of the frames (RFC 6455 §5.2) among the bytes of one direction. What is wrong with them is for
-/// tungstenite to say, but for two things that it cannot know: whether a text that is still on its way may become
-/// one, and what the first reserved bit means once compression is agreed upon.
+/// tungstenite to say, but for three things that it cannot know: whether a text that is still on its way may become
+/// one, what the first reserved bit means once compression is agreed upon, and that there is a close code 1014.
 #[derive(Debug, Default)]
 pub(super) struct Boundary {
     /// So much of the current frame is still to come behind its head: payload, and the mask where there is one.
@@ -23,10 +23,19 @@ pub(super) struct Boundary {
     text: Utf8,
     /// Something came that no text contains.
     not_utf8: bool,
-    /// The payload of the close frame, as far as it came; empty until then.
-    close: Vec<u8>,
+    close: Close,
     /// Of each message that tungstenite will take for a binary one, what it is; kept when messages may be compressed.
     marks: Option<VecDeque<Mark>>,
+}
+
+/// The close frame, as far as it came.
+#[derive(Debug, Default)]
+struct Close {
+    payload: Vec<u8>,
+    /// Under a mask, which is among the payload then, nothing can be read; and a server's frames have none.
+    masked: bool,
+    /// It goes on as a pong.
+    disguised: bool,
 }
 
 /// What a message is that tungstenite takes for a binary one.
@@ -49,6 +58,12 @@ const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CONTROL: u8 = 0x08;
 const CLOSE: u8 = 0x08;
+const PONG: u8 = 0x0A;
+/// The code that gateways close with, in the registry of IANA since 2019 and unknown to tungstenite, which answers what
+/// it does not know by 1002: that the peer has broken the protocol.
+const BAD_GATEWAY: [u8; 2] = 1014_u16.to_be_bytes();
+/// The code that it takes in that one's place.
+const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL: usize = 125;
 const MASKED: u8 = 0x80;
@@ -91,6 +106,9 @@ impl Boundary {
                     self.mark(&mut bytes[0]);
                 }
                 if let Some(len) = self.frame(bytes) {
+                    if self.first & OPCODE == CLOSE {
+                        self.disguise(bytes, len);
+                    }
                     bytes = &mut bytes[len..];
                     continue;
                 }
@@ -112,14 +130,29 @@ impl Boundary {
 
     /// The payload of the close frame that came: its code and its reason, as they are.
     pub(super) fn close(&self) -> &[u8] {
-        &self.close
+        &self.close.payload
+    }
+
+    /// Whether the close frame with this payload was turned into a pong, to be answered by ourselves.
+    pub(super) fn is_disguised(&self, payload: &[u8]) -> bool {
+        // A pong of the peer's with the very same payload is as good a word of its end.
+        self.close.disguised && payload.starts_with(&BAD_GATEWAY) && self.close.payload.starts_with(payload)
     }
 
     #[inline]
-    fn note_close(&mut self, payload: &[u8]) {
+    fn note_close(&mut self, payload: &mut [u8]) {
         if self.first & OPCODE == CLOSE {
-            let room = MAX_CONTROL - self.close.len().min(MAX_CONTROL);
-            self.close.extend(payload.iter().take(room));
+            self.close.note(payload);
+        }
+    }
+
+    /// Turns the close frame of a gateway, which tungstenite would misread, into a pong.
+    #[cold]
+    fn disguise(&mut self, frame: &mut [u8], head: usize) {
+        let is_readable = !self.close.masked && self.remaining >= 2;
+        if is_readable && self.close.payload.is_empty() && frame[head..].starts_with(&BAD_GATEWAY) {
+            frame[0] = frame[0] & !OPCODE | PONG;
+            self.close.disguised = true;
         }
     }
 
@@ -135,6 +168,7 @@ impl Boundary {
         let mask = if second & MASKED == 0 { 0 } else { 4 };
         self.remaining = payload.saturating_add(mask);
         self.first = first;
+        self.close.masked = mask != 0;
         // A control frame may stand between fragments, and ends nothing.
         if first & CONTROL == 0 {
             self.in_message = first & FINAL == 0;
@@ -184,6 +218,18 @@ impl Boundary {
         *first = *first & !(COMPRESSED | OPCODE) | BINARY;
         if let Some(marks) = &mut self.marks {
             marks.push_back(mark);
+        }
+    }
+}
+
+impl Close {
+    #[cold]
+    fn note(&mut self, payload: &mut [u8]) {
+        let before = self.payload.len();
+        self.payload.extend(payload.iter().take(MAX_CONTROL.saturating_sub(before)));
+        // Its head is through already, so no disguise is left but that of its code.
+        if !self.masked && !self.disguised && before < 2 && self.payload.starts_with(&BAD_GATEWAY) {
+            payload[1 - before] = NORMAL[1];
         }
     }
 }

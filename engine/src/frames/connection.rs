@@ -23,7 +23,8 @@ use tokio_tungstenite::tungstenite::{
 use super::{
     adapter::NonBlocking,
     convert::{
-        Failure, closed, deflated, from_tungstenite, inflated, into_tungstenite, map_error, would_block,
+        Failure, bad_gateway, closed, deflated, from_tungstenite, inflated, into_tungstenite, map_error,
+        would_block,
     },
     deflate::{Agreement, Codec},
 };
@@ -232,6 +233,15 @@ impl TungsteniteConnection {
                 inflated(codec, self.io.next_mark(), payload)
             }
             (_, message @ tungstenite::Message::Close(_)) => Ok(closed(message, self.io.close())),
+            (_, tungstenite::Message::Pong(payload)) if self.io.is_disguised(&payload) => {
+                let message = bad_gateway(&payload)?;
+                // As tungstenite answers the codes that it knows.
+                let _ = self.socket.close(
+                    &mut self.io,
+                    Some(WsCloseFrame { code: CloseCode::BAD_GATEWAY.get().into(), reason: "".into() }),
+                );
+                Ok(message)
+            }
             (_, message) => Ok(from_tungstenite(message)),
         }
     }

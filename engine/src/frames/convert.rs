@@ -129,19 +129,23 @@ pub(super) fn from_tungstenite(message: tungstenite::Message) -> Message {
     }
 }
 
-/// A close frame as the peer sent it. For a code that it does not know, tungstenite puts 1002 and words of its own
-/// into its place; 1014, which gateways send, is one of these.
+/// A close frame as the peer sent it. 1014, which gateways send, came to tungstenite as 1000; for a code that it does not
+/// know, it puts 1002 and words of its own into its place.
 pub(super) fn closed(message: tungstenite::Message, payload: &[u8]) -> Message {
     let sent = payload.split_first_chunk().and_then(|(code, reason)| {
         let reason = Text::try_from(Bytes::copy_from_slice(reason)).ok()?;
         CloseFrame::new(u16::from_be_bytes(*code), reason).ok()
     });
     match (from_tungstenite(message), sent) {
-        (Message::Close(Some(frame)), Some(sent)) if frame.code == CloseCode::PROTOCOL => {
-            Message::Close(Some(sent))
-        }
+        (Message::Close(Some(frame)), Some(sent)) if frame.code != sent.code => Message::Close(Some(sent)),
         (message, _) => message,
     }
+}
+
+/// The close frame of a gateway, which tungstenite read as a pong.
+pub(super) fn bad_gateway(payload: &Bytes) -> Result<Message, Failure> {
+    let reason = Text::try_from(payload.slice(2..)).map_err(|_| Failure::NotUtf8)?;
+    Ok(Message::Close(Some(CloseFrame { code: CloseCode::BAD_GATEWAY, reason })))
 }
 
 pub(super) fn into_tungstenite(message: Message) -> Result<tungstenite::Message, EngineError> {
