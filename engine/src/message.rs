@@ -8,6 +8,11 @@ mod close;
 
 pub use close::{CloseCode, CloseFrame, InvalidClose};
 
+use crate::{EngineError, EngineErrorKind, Limit, Stage};
+
+/// The longest payload of a control frame ([RFC 6455 §5.5](https://www.rfc-editor.org/rfc/rfc6455#section-5.5)).
+const MAX_CONTROL: usize = 125;
+
 /// One WebSocket message, as the application and the engine exchange it.
 ///
 /// Payloads are reference-counted slices: cloning a message copies no data, and a received payload is a
@@ -63,6 +68,34 @@ impl Message {
     /// Whether this is application data, text or binary, and no control message.
     pub const fn is_data(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Binary(_))
+    }
+
+    /// Whether it may be sent. For whoever writes an engine: to be asked first in `start_send`, so that all engines
+    /// refuse the same.
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::InvalidRequest`] for a close frame whose code may not be sent or whose reason is too long (its
+    /// fields are public, and a received one may have any code), [`EngineErrorKind::TooLarge`] for a ping or pong of
+    /// more than 125 bytes.
+    ///
+    /// ```
+    /// use everwire_engine::{CloseCode, EngineErrorKind, Message};
+    /// let error = Message::close(CloseCode::ABNORMAL, "").check().unwrap_err();
+    /// assert_eq!(error.kind(), EngineErrorKind::InvalidRequest);
+    /// assert!(Message::close(CloseCode::NORMAL, "bye").check().is_ok());
+    /// ```
+    pub fn check(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Ping(payload) | Self::Pong(payload) if payload.len() > MAX_CONTROL => {
+                let (size, max) = (payload.len(), MAX_CONTROL);
+                let kind = EngineErrorKind::TooLarge { what: Limit::Frame, size, max };
+                Err(EngineError::new(kind, Stage::Open).with_detail("a control frame carries no more"))
+            }
+            Self::Close(Some(frame)) => frame.check().map_err(|error| {
+                EngineError::new(EngineErrorKind::InvalidRequest, Stage::Open).with_detail(error.to_string())
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The text, if this is a text message.

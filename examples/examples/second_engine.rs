@@ -43,10 +43,9 @@ impl Engine for SecondEngine {
             builder =
                 builder.add_header(name.clone(), value.clone()).map_err(|error| at_upgrade(error.into()))?;
         }
-        let tcp = TcpStream::connect((endpoint.host(), endpoint.port()));
-        let tcp = tcp
-            .await
-            .map_err(|error| EngineError::new(EngineErrorKind::Connect, Stage::Connect).with_source(error))?;
+        let at_connect =
+            |error| EngineError::new(EngineErrorKind::Connect, Stage::Connect).with_source(error);
+        let tcp = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(at_connect)?;
         let mut handshake = Handshake::default();
         handshake.local_addr = tcp.local_addr().ok();
         let (inner, answer) = builder.connect_on(tcp).await.map_err(|error| at_upgrade(error.into()))?;
@@ -98,6 +97,7 @@ impl Sink<Message> for Socket {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), EngineError> {
+        message.check()?;
         self.closing |= matches!(message, Message::Close(_));
         let theirs = match message {
             Message::Text(text) => Theirs::text(text.as_str().to_owned()),

@@ -23,9 +23,6 @@ use super::{
 };
 use crate::{CloseCode, CloseFrame, EngineError, EngineErrorKind, Limit, Message, Stage, Text};
 
-/// The longest payload of a control frame (RFC 6455 §5.5).
-const MAX_CONTROL: usize = 125;
-
 /// Why reading ends.
 pub(super) enum Failure {
     Frames(WsError),
@@ -149,30 +146,17 @@ pub(super) fn bad_gateway(payload: &Bytes) -> Result<Message, Failure> {
 }
 
 pub(super) fn into_tungstenite(message: Message) -> Result<tungstenite::Message, EngineError> {
+    message.check()?;
     Ok(match message {
         Message::Text(text) => tungstenite::Message::Text(text.into_checked()),
         Message::Binary(payload) => tungstenite::Message::Binary(payload),
-        Message::Ping(payload) => tungstenite::Message::Ping(control(payload)?),
-        Message::Pong(payload) => tungstenite::Message::Pong(control(payload)?),
-        Message::Close(None) => tungstenite::Message::Close(None),
-        Message::Close(Some(frame)) => {
-            let frame = CloseFrame::new(frame.code.get(), frame.reason).map_err(|error| {
-                EngineError::new(EngineErrorKind::InvalidRequest, Stage::Open).with_detail(error.to_string())
-            })?;
-            tungstenite::Message::Close(Some(WsCloseFrame {
-                code: frame.code.get().into(),
-                reason: frame.reason.into_checked(),
-            }))
-        }
+        Message::Ping(payload) => tungstenite::Message::Ping(payload),
+        Message::Pong(payload) => tungstenite::Message::Pong(payload),
+        Message::Close(frame) => tungstenite::Message::Close(frame.map(|frame| WsCloseFrame {
+            code: frame.code.get().into(),
+            reason: frame.reason.into_checked(),
+        })),
     })
-}
-
-fn control(payload: Bytes) -> Result<Bytes, EngineError> {
-    if payload.len() > MAX_CONTROL {
-        let kind = EngineErrorKind::TooLarge { what: Limit::Frame, size: payload.len(), max: MAX_CONTROL };
-        return Err(EngineError::new(kind, Stage::Open).with_detail("a control frame carries no more"));
-    }
-    Ok(payload)
 }
 
 /// A message that tungstenite took for a binary one because it was compressed, or a binary one.

@@ -25,11 +25,21 @@ impl CloseFrame {
     /// [`InvalidClose`] when the code may not be sent or the reason is longer than
     /// [`MAX_REASON`](Self::MAX_REASON) bytes.
     pub fn new(code: u16, reason: impl Into<Text>) -> Result<Self, InvalidClose> {
-        let (code, reason) = (CloseCode::new(code)?, reason.into());
-        if reason.len() > Self::MAX_REASON {
-            return Err(InvalidClose::ReasonTooLong(reason.len()));
+        let frame = Self { code: CloseCode(code), reason: reason.into() };
+        frame.check()?;
+        Ok(frame)
+    }
+
+    /// Whether it may be sent: its fields may have been set by hand, or received.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn check(&self) -> Result<(), InvalidClose> {
+        CloseCode::new(self.code.get())?;
+        if self.reason.len() > Self::MAX_REASON {
+            return Err(InvalidClose::ReasonTooLong(self.reason.len()));
         }
-        Ok(Self { code, reason })
+        Ok(())
     }
 }
 

@@ -63,6 +63,11 @@ pub async fn check<E: Engine, S: Server>(engine: &E, server: &mut S) {
         .await;
     within("an_end_without_close_is_an_error", Box::pin(an_end_without_close_is_an_error(engine, server)))
         .await;
+    within(
+        "what_may_not_be_sent_is_refused_and_the_connection_stays",
+        Box::pin(what_may_not_be_sent_is_refused_and_the_connection_stays(engine, server)),
+    )
+    .await;
     within("a_read_is_cancel_safe", Box::pin(a_read_is_cancel_safe(engine, server))).await;
     within("dropping_releases_the_transport", Box::pin(dropping_releases_the_transport(engine, server)))
         .await;
@@ -179,6 +184,32 @@ pub async fn an_end_without_close_is_an_error<E: Engine, S: Server>(engine: &E, 
     let error = recv(&mut ours).await.expect("an item").expect_err("the end was not announced");
     assert_eq!(error.kind(), EngineErrorKind::Io);
     assert!(recv(&mut ours).await.is_none(), "an error is the last item");
+}
+
+/// A close frame with a code that is never sent or a reason that does not fit, and a ping or pong that is too large, are
+/// refused as [`Message::check`] refuses them; the connection is not concerned.
+///
+/// # Panics
+/// When one is taken, or the connection ends.
+pub async fn what_may_not_be_sent_is_refused_and_the_connection_stays<E: Engine, S: Server>(
+    engine: &E,
+    server: &mut S,
+) {
+    let (mut ours, mut theirs) = open(engine, server).await;
+    let codes = [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000].map(CloseCode::received);
+    let mut bad: Vec<_> = codes.map(|code| Message::close(code, "")).to_vec();
+    bad.push(Message::close(CloseCode::NORMAL, "x".repeat(CloseFrame::MAX_REASON + 1)));
+    bad.extend([Message::Ping(vec![0; 126].into()), Message::Pong(vec![0; 126].into())]);
+    for message in bad {
+        let expected = message.check().expect_err("it may not be sent").kind();
+        let Err(error) = send(&mut ours, message.clone()).await else { panic!("{message:?} was taken") };
+        assert_eq!(error.kind(), expected, "for {message:?}: {error}");
+    }
+    let ((), seen) = tokio::join!(theirs.send("still".into()), recv(&mut ours));
+    assert_eq!(seen.expect("the stream goes on").expect("no error"), Message::from("still"));
+    let (outcome, received) = tokio::join!(send(&mut ours, "here".into()), theirs.recv());
+    outcome.expect("the message is sent");
+    assert_eq!(received, Some(Message::from("here")));
 }
 
 /// A read that was given up has consumed nothing.

@@ -233,6 +233,7 @@ impl Sink<Message> for DuplexConnection {
         if self.done || self.close_sent {
             return Err(closed());
         }
+        message.check()?;
         self.close_sent = matches!(message, Message::Close(_));
         if !self.outgoing.push(Ok(message)) {
             return Err(gone());
