@@ -85,7 +85,7 @@ pub fn url(text: &str) {
     let request = ConnectRequest::new("ws://h/a/b").expect("a constant");
     let _ = redirect::resolves(&request, text);
     if let Ok(to) = redirect::target(&request, text) {
-        assert_eq!(to.endpoint().host(), "h", "a redirect stays with its server");
+        assert!(to.endpoint().host().eq_ignore_ascii_case("h"), "a redirect stays with its server");
     }
     if let Some((name, value)) = text.split_once(':')
         && let Ok(request) = request.clone().header(name, value)
