@@ -20,18 +20,14 @@ struct Agent {
     package: &'static str,
     /// The example of the package that echoes.
     example: &'static str,
-    /// Those of the parts that it plays.
-    parts: &'static [usize],
-    /// How many cases these have.
-    cases: usize,
 }
 
-/// All cases are for the engine. Group 12 is left out for the client: it is long, it is about the engine's compression,
-/// and group 13 takes the same ways through the client.
+/// Both play all cases.
 const AGENTS: [Agent; 2] = [
-    Agent { package: "everwire-engine", example: "autobahn", parts: &[0, 1, 2, 3, 4, 5], cases: 517 },
-    Agent { package: "everwire-client", example: "autobahn_client", parts: &[3, 4, 5], cases: 427 },
+    Agent { package: "everwire-engine", example: "autobahn" },
+    Agent { package: "everwire-client", example: "autobahn_client" },
 ];
+const CASES: usize = 517;
 
 /// The cases, in parts that run side by side, the longest first: their patterns, and what the agent is told.
 ///
@@ -45,12 +41,6 @@ const PARTS: [(&[&str], &[&str]); 6] = [
     (&["13.2.*", "13.5.*", "13.6.*"], &["--no-context-takeover"]),
     (&["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"], &[]),
 ];
-
-/// In these a message is followed at once by a violation of the protocol, and the suite likes to see the message come
-/// back first. The client ends the connection at the violation, while its application still reads the message: that
-/// is `NON-STRICT`, and nothing else is accepted of it. The engine, which answers in the loop that reads, is strict.
-const NOT_STRICT: (&str, &[&str]) =
-    ("everwire-client", &["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"]);
 
 /// Runs the suite. With arguments, only the cases of these patterns, such as `6.* 13.2.*`.
 ///
@@ -103,7 +93,7 @@ struct Job {
 #[expect(clippy::disallowed_methods, reason = "tells how long it took; decides nothing")]
 fn play(suite: &Path, patterns: &[String]) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    for Agent { package, example, .. } in AGENTS {
+    for Agent { package, example } in AGENTS {
         let mut build = Command::new("cargo");
         build.args(["build", "--quiet", "--package", package, "--all-features", "--example", example]);
         succeed(&mut build)?;
@@ -141,9 +131,7 @@ fn play(suite: &Path, patterns: &[String]) -> Result<(), Box<dyn Error>> {
 fn jobs(patterns: &[String], reports: &Path) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (number, (part, arguments)) in PARTS.into_iter().enumerate() {
-        for Agent { package: agent, example, .. } in
-            AGENTS.iter().filter(|agent| agent.parts.contains(&number))
-        {
+        for Agent { package: agent, example } in AGENTS {
             let asked = |all: &&str| -> Vec<String> {
                 if patterns.is_empty() {
                     return vec![(*all).to_owned()];
@@ -200,18 +188,12 @@ fn judge(verdicts: &BTreeMap<&str, BTreeMap<String, [String; 2]>>, all: bool) ->
         println!("autobahn: {agent}: {} cases: {}", verdicts.len(), counts.join(", "));
         for (case, [behavior, close]) in verdicts {
             let good = |verdict: &str| matches!(verdict, "OK" | "INFORMATIONAL");
-            let accepted = *agent == NOT_STRICT.0 && NOT_STRICT.1.contains(&case.as_str());
-            let accepted = accepted && behavior == "NON-STRICT";
-            if accepted {
-                println!("autobahn: {agent}: {case} is NON-STRICT, as listed with its reason");
-            }
-            if !(good(behavior) || accepted) || !good(close) {
+            if !good(behavior) || !good(close) {
                 faults.push(format!("{agent} {case} {behavior} (close: {close})"));
             }
         }
-        let cases = AGENTS.iter().find(|known| known.package == *agent).map_or(0, |known| known.cases);
-        if all && verdicts.len() != cases {
-            faults.push(format!("{agent}: {cases} cases were expected, {} were played", verdicts.len()));
+        if all && verdicts.len() != CASES {
+            faults.push(format!("{agent}: {CASES} cases were expected, {} were played", verdicts.len()));
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
@@ -286,11 +268,6 @@ mod tests {
         {
             assert!(judge(&told(behavior, close), false).is_err(), "{behavior} {close}");
         }
-        let client = |behavior: &str| {
-            let verdicts = BTreeMap::from([("3.2".to_owned(), [behavior.to_owned(), "OK".to_owned()])]);
-            BTreeMap::from([(NOT_STRICT.0, verdicts)])
-        };
-        assert!(judge(&client("NON-STRICT"), false).is_ok() && judge(&client("FAILED"), false).is_err());
         assert!(judge(&told("OK", "OK"), true).unwrap_err().to_string().contains("1 were played"));
     }
 
@@ -299,10 +276,9 @@ mod tests {
         let chosen = |pattern: &str| jobs(&[pattern.to_owned()], Path::new("r"));
         assert!(chosen("13.2.1").iter().all(|job| job.arguments == ["--no-context-takeover"]));
         assert_eq!(chosen("6.4.*").len(), AGENTS.len());
-        // Not those of group 12 and 13.
+        // Not those of groups 10, 12 and 13.
         assert_eq!(chosen("1.*").iter().map(|job| &job.patterns[0]).collect::<Vec<_>>(), ["1.*", "1.*"]);
         let all = jobs(&[], Path::new("r"));
-        assert_eq!(all.len(), AGENTS.iter().map(|agent| agent.parts.len()).sum::<usize>());
-        assert!(AGENTS[0].parts.iter().copied().eq(0..PARTS.len()), "the engine plays all");
+        assert_eq!(all.len(), AGENTS.len() * PARTS.len());
     }
 }
