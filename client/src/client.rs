@@ -278,6 +278,8 @@ impl fmt::Debug for Snapshots {
 /// let patient = Outgoing::from("hello").hold(Duration::from_secs(60));
 /// // May arrive twice: sent again when its connection died before it was certainly flushed.
 /// let idempotent = Outgoing::from("mark-read 17").idempotent(Duration::from_secs(60));
+/// // The answer to what came on connection 3; the server of connection 4 would not understand it.
+/// let answer = Outgoing::from("present").on_connection(3);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -286,6 +288,13 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Sent on the connection of this generation or not at all: for the answer to what came on it.
+    #[must_use]
+    pub const fn on_connection(mut self, generation: u64) -> Self {
+        self.class = SendClass::OnConnection { generation };
+        self
+    }
+
     /// Held until the client is connected, for at most `ttl`.
     #[must_use]
     pub const fn hold(mut self, ttl: Duration) -> Self {

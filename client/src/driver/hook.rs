@@ -36,6 +36,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     pub(super) fn begin_connected(&mut self, info: HealthCheckInfo) {
         let Some(connection) = &mut self.connection else { return };
+        self.pump.set_connection(connection.generation);
         let previous = self.previous_info.replace(info.clone());
         let gap = match self.lost_at.take() {
             Some(lost_at) => Some(now().saturating_duration_since(lost_at)),

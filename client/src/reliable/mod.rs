@@ -9,6 +9,9 @@
 //! neither a connection nor a clock, and how numbers and acknowledgements are written is the protocol's
 //! business ([XEP-0198](https://xmpp.org/extensions/xep-0198.html) is one that does it).
 //!
+//! Send what a connection's resume asks for on that connection only
+//! ([`Outgoing::on_connection`](crate::Outgoing::on_connection)): the next one begins with a resume of its own.
+//!
 //! ```
 //! use everwire_client::reliable::{ReliableLimits, ReliableReceiver, ReliableSender};
 //!

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, task::Waker, time::Instant};
 
+use super::SendClass;
+
 /// Who waits, oldest first. Those who were granted room stay in it, in front, until they have used it or
 /// were dropped; nobody who comes later is granted room before them.
 #[derive(Debug, Default)]
@@ -16,8 +18,7 @@ pub(super) struct Line {
 pub(super) struct Waiter {
     id: u64,
     pub(super) bytes: usize,
-    /// Refused as soon as there is no connection.
-    pub(super) fail_fast: bool,
+    pub(super) class: SendClass,
     pub(super) expires_at: Option<Instant>,
     pub(super) waker: Option<Waker>,
 }
@@ -37,13 +38,13 @@ impl Line {
     pub(super) fn join(
         &mut self,
         bytes: usize,
-        fail_fast: bool,
+        class: SendClass,
         expires_at: Option<Instant>,
         waker: Waker,
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.waiters.push_back(Waiter { id, bytes, fail_fast, expires_at, waker: Some(waker) });
+        self.waiters.push_back(Waiter { id, bytes, class, expires_at, waker: Some(waker) });
         id
     }
 

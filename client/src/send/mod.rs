@@ -31,6 +31,13 @@ pub enum SendClass {
     /// since only the application knows whether a message still makes sense later.
     #[default]
     FailFast,
+    /// Sent on this very connection or not at all: for what makes sense there only, such as the answer to a
+    /// message that came on it. An application hears of events a moment after they happen, and by then another
+    /// connection may be up.
+    OnConnection {
+        /// Its number, as each [`ClientEvent`](crate::ClientEvent) carries it.
+        generation: u64,
+    },
     /// Waits for a connection, for at most so long. Once handed to a connection that then dies, it is
     /// [`MaybeSent`](SendOutcome::MaybeSent) and not sent again.
     Hold {
@@ -43,6 +50,18 @@ pub enum SendClass {
         /// How long it may wait, counted from the call.
         ttl: Duration,
     },
+}
+
+impl SendClass {
+    /// Whether such a message is refused while there is no connection, and fails with the one it waits for.
+    const fn fails_fast(self) -> bool {
+        matches!(self, Self::FailFast | Self::OnConnection { .. })
+    }
+
+    /// Whether such a message is for another connection than this one.
+    fn is_for_another(self, generation: u64) -> bool {
+        matches!(self, Self::OnConnection { generation: meant } if meant != generation)
+    }
 }
 
 /// How much may wait in the send queue. What exceeds it waits outside, in `send`, or is refused,

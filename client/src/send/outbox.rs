@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) slots: Slots,
     pub(super) line: Line,
     pub(super) gate: Gate,
+    /// The number of the connection, or of the last one while there is none.
+    pub(super) generation: u64,
     pub(super) intake: Intake,
     pub(super) driver: Option<Waker>,
     /// Whether the driver sleeps for want of messages: then each push wakes it.
@@ -113,11 +115,11 @@ impl Shared {
     pub(super) fn refuse_waiters(
         &mut self,
         wakers: &mut Vec<Waker>,
-        refuse: impl Fn(bool, Option<Instant>) -> bool,
+        refuse: impl Fn(SendClass, Option<Instant>) -> bool,
     ) {
         let Self { line, room, .. } = self;
         line.refuse(
-            |waiter| refuse(waiter.fail_fast, waiter.expires_at),
+            |waiter| refuse(waiter.class, waiter.expires_at),
             |waiter, granted| {
                 wakers.extend(waiter.waker);
                 if granted {
@@ -133,8 +135,10 @@ impl Shared {
         match self.intake {
             Intake::Ended => Some(NotSentReason::ClientGone),
             Intake::Stopped => Some(NotSentReason::Disconnected),
-            Intake::Open => (class == SendClass::FailFast && self.gate == Gate::Closed)
-                .then_some(NotSentReason::NotConnected),
+            Intake::Open if self.gate == Gate::Closed => {
+                class.fails_fast().then_some(NotSentReason::NotConnected)
+            }
+            Intake::Open => class.is_for_another(self.generation).then_some(NotSentReason::OtherConnection),
         }
     }
 
@@ -184,6 +188,7 @@ impl Outbox {
             slots: Slots::default(),
             line: Line::default(),
             gate: Gate::Closed,
+            generation: 0,
             intake: Intake::Open,
             driver: None,
             hungry: false,
@@ -283,6 +288,7 @@ impl Future for Push {
                 }
                 Place::Gone => {
                     let ended = shared.intake == Intake::Ended;
+                    let replaced = shared.gate != Gate::Closed && class.is_for_another(shared.generation);
                     drop(shared);
                     this.waiter = None;
                     let message = this.message.take();
@@ -290,6 +296,7 @@ impl Future for Push {
                     let reason = match expires_at {
                         _ if ended => NotSentReason::ClientGone,
                         Some(at) if at <= now() => NotSentReason::Expired,
+                        _ if replaced => NotSentReason::OtherConnection,
                         _ => NotSentReason::Disconnected,
                     };
                     return Poll::Ready(Receipt::settled(SendOutcome::NotSent(reason)));
@@ -301,8 +308,7 @@ impl Future for Push {
             this.message = None;
             return Poll::Ready(Receipt::settled(SendOutcome::NotSent(reason)));
         } else if shared.line.is_waiting() || !shared.room.fits(bytes) {
-            let fail_fast = class == SendClass::FailFast;
-            this.waiter = Some(shared.line.join(bytes, fail_fast, expires_at, cx.waker().clone()));
+            this.waiter = Some(shared.line.join(bytes, class, expires_at, cx.waker().clone()));
             let waker = if shared.note_expiry(expires_at) { shared.driver.take() } else { None };
             drop(shared);
             wake(waker);
@@ -352,7 +358,7 @@ fn wake(waker: Option<Waker>) {
 /// Only classes that wait read the clock.
 fn expiry(class: SendClass) -> Option<Instant> {
     match class {
-        SendClass::FailFast => None,
+        SendClass::FailFast | SendClass::OnConnection { .. } => None,
         // A time to live beyond what a clock can show never ends.
         SendClass::Hold { ttl } | SendClass::Idempotent { ttl } => now().checked_add(ttl),
     }

@@ -111,10 +111,26 @@ impl Pump {
         // Until the next poll, which must follow, a push has nobody to wake.
         shared.hungry = false;
         if gate == Gate::Closed {
-            shared.refuse_waiters(&mut self.wakers, |fail_fast, _| fail_fast);
+            shared.refuse_waiters(&mut self.wakers, |class, _| class.fails_fast());
         }
         drop(shared);
         self.wake_all();
+    }
+
+    /// From now on what flows, flows on this connection. What was meant for another one is refused.
+    pub(crate) fn set_connection(&mut self, generation: u64) {
+        let outbox = self.outbox.clone();
+        let mut shared = outbox.lock();
+        if mem::replace(&mut shared.generation, generation) == generation {
+            return;
+        }
+        shared.refuse_waiters(&mut self.wakers, |class, _| class.is_for_another(generation));
+        drop(shared);
+        self.collect();
+        self.retain_taken(|ticket| {
+            ticket.class.is_for_another(generation).then_some(NotSentReason::OtherConnection)
+        });
+        self.settle(None);
     }
 
     /// Opens or closes the gate.

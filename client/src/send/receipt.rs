@@ -51,6 +51,8 @@ pub enum NotSentReason {
     NotConnected,
     /// The connection ended, or was about to, while the message was queued.
     Disconnected,
+    /// It was meant for a connection that is not the present one.
+    OtherConnection,
     /// It waited for a connection for as long as its class allows.
     Expired,
     /// The queue is full. Only `try_send` says so; `send` waits.
@@ -66,6 +68,7 @@ impl fmt::Display for NotSentReason {
         f.write_str(match self {
             Self::NotConnected => "the client is not connected",
             Self::Disconnected => "the connection ended before its turn came",
+            Self::OtherConnection => "it was meant for another connection than the present one",
             Self::Expired => "no connection came within its time to live",
             Self::Full => "the send queue is full",
             Self::TooLarge => "it is larger than the connection allows",

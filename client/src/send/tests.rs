@@ -344,6 +344,55 @@ fn a_lost_connection_sends_fail_fast_waiters_away_and_keeps_the_others() {
 }
 
 #[test]
+fn rule_6_what_is_meant_for_a_connection_goes_on_it_or_not_at_all() {
+    let on = |generation| SendClass::OnConnection { generation };
+    let (outbox, mut pump) = Pump::new(SendLimits::default());
+    assert_eq!(outbox.try_push("0".into(), on(0)).unwrap_err().reason, NotSentReason::NotConnected);
+    pump.set_connection(1);
+    pump.set_open(true);
+    let mut sink = Script::open();
+    let first = outbox.try_push("1".into(), on(1)).unwrap();
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!(outcome(first), Some(SendOutcome::Flushed));
+    let late = outbox.try_push("2".into(), on(1)).unwrap();
+    pump.connection_lost();
+    assert_eq!(outcome(late), Some(DISCONNECTED));
+    pump.set_connection(2);
+    pump.set_open(true);
+    assert_eq!(outbox.try_push("3".into(), on(1)).unwrap_err().reason, NotSentReason::OtherConnection);
+    let receipt = outbox.push("3".into(), on(1)).now_or_never().unwrap();
+    assert_eq!(outcome(receipt), Some(SendOutcome::NotSent(NotSentReason::OtherConnection)));
+    let second = outbox.try_push("4".into(), on(2)).unwrap();
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!(outcome(second), Some(SendOutcome::Flushed));
+    assert_eq!(sink.texts(), ["1", "4"]);
+}
+
+#[test]
+fn what_is_meant_for_a_connection_does_not_go_on_the_one_that_takes_its_place() {
+    let on_the_old = SendClass::OnConnection { generation: 1 };
+    let other = Some(SendOutcome::NotSent(NotSentReason::OtherConnection));
+    let (outbox, mut pump) = Pump::new(SendLimits::default().with_messages(2));
+    pump.set_connection(1);
+    pump.set_open(true);
+    let queued = outbox.try_push("queued".into(), on_the_old).unwrap();
+    let any = outbox.try_push("any".into(), SendClass::FailFast).unwrap();
+    let mut waits = Box::pin(outbox.push("waits".into(), on_the_old));
+    let mut waits_too = Box::pin(outbox.push("waits too".into(), HOLD));
+    assert!((&mut waits).now_or_never().is_none() && (&mut waits_too).now_or_never().is_none());
+    pump.connection_replaced();
+    pump.set_connection(2);
+    assert_eq!(outcome(queued), other);
+    assert_eq!(outcome(waits.now_or_never().expect("refused")), other);
+    let held = waits_too.now_or_never().expect("has the room of the first");
+    pump.set_open(true);
+    let mut sink = Script::open();
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!(sink.texts(), ["any", "waits too"]);
+    assert_eq!([outcome(any), outcome(held)], [Some(SendOutcome::Flushed); 2]);
+}
+
+#[test]
 fn a_stopped_intake_refuses_and_what_is_queued_still_goes() {
     let (outbox, mut pump) = Pump::new(SendLimits::default().with_messages(1));
     pump.set_open(true);
@@ -482,6 +531,7 @@ enum Step {
     Flushes(bool),
     Poll,
     Die,
+    Replace,
     Gate(Gate),
     StopIntake,
     Advance(u64),
@@ -490,6 +540,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let class = prop_oneof![
         Just(SendClass::FailFast),
+        (1..4u64).prop_map(|generation| SendClass::OnConnection { generation }),
         (0..30u64).prop_map(|secs| SendClass::Hold { ttl: Duration::from_secs(secs) }),
         (0..30u64).prop_map(|secs| SendClass::Idempotent { ttl: Duration::from_secs(secs) }),
     ];
@@ -504,6 +555,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Flushes),
         6 => Just(Step::Poll),
         1 => Just(Step::Die),
+        1 => Just(Step::Replace),
         3 => prop_oneof![Just(Gate::Closed), Just(Gate::Held), Just(Gate::Open)].prop_map(Step::Gate),
         1 => Just(Step::StopIntake),
         2 => (0..10u64).prop_map(Step::Advance),
@@ -513,8 +565,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// Everything that is known of one message of the random test.
 struct Sent {
     class: SendClass,
-    /// On which connection it was accepted.
-    accepted_on: Option<usize>,
+    /// Since how many losses the connections were unbroken on which it was accepted.
+    accepted_in: Option<usize>,
     /// The how many-th it was to be accepted.
     turn: usize,
     receipt: Option<Receipt>,
@@ -527,6 +579,9 @@ struct World {
     outbox: Outbox,
     pump: Pump,
     connections: Vec<Script>,
+    /// For each connection how many were lost before it; one that is replaced is not lost.
+    lost_before: Vec<usize>,
+    losses: usize,
     connected: bool,
     sent: Vec<Sent>,
     turns: usize,
@@ -538,15 +593,24 @@ const LIMITS: SendLimits = SendLimits { messages: 5, bytes: 30 };
 impl World {
     fn new() -> Self {
         let (outbox, pump) = Pump::new(LIMITS);
-        let (connections, sent, pushes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { outbox, pump, connections, connected: false, sent, turns: 0, pushes }
+        Self {
+            outbox,
+            pump,
+            connections: Vec::new(),
+            lost_before: Vec::new(),
+            losses: 0,
+            connected: false,
+            sent: Vec::new(),
+            turns: 0,
+            pushes: Vec::new(),
+        }
     }
 
     fn message(&mut self, class: SendClass, size: usize) -> Message {
         let id = self.sent.len();
         self.sent.push(Sent {
             class,
-            accepted_on: None,
+            accepted_in: None,
             turn: 0,
             receipt: None,
             dropped: false,
@@ -558,7 +622,7 @@ impl World {
     fn accept(&mut self, id: usize, receipt: Receipt) {
         self.turns += 1;
         self.sent[id].turn = self.turns;
-        self.sent[id].accepted_on = self.connected.then_some(self.connections.len());
+        self.sent[id].accepted_in = self.connected.then_some(self.losses);
         self.sent[id].receipt = Some(receipt);
     }
 
@@ -580,6 +644,14 @@ impl World {
     fn lose(&mut self) {
         self.pump.connection_lost();
         self.connected = false;
+        self.losses += 1;
+    }
+
+    fn open(&mut self) {
+        self.connections.push(Script { room: 3, flushes: true, ..Script::default() });
+        self.lost_before.push(self.losses);
+        self.connected = true;
+        self.pump.set_connection(self.connections.len() as u64);
     }
 
     fn step(&mut self, step: Step) {
@@ -622,10 +694,13 @@ impl World {
                 }
             }
             Step::Die if self.connected => self.connections.last_mut().expect("connected").dead = true,
+            Step::Replace if self.connected => {
+                self.pump.connection_replaced();
+                self.open();
+            }
             Step::Gate(gate) => {
                 if gate != Gate::Closed && !self.connected {
-                    self.connections.push(Script { room: 3, flushes: true, ..Script::default() });
-                    self.connected = true;
+                    self.open();
                 }
                 self.pump.set_gate(gate);
             }
@@ -688,8 +763,11 @@ impl World {
                 None => assert!(sent.dropped, "{id} has no outcome"),
             }
             if sent.class == SendClass::FailFast {
-                let on = sent.accepted_on;
-                assert!(seen.iter().all(|(n, _)| on == Some(*n)), "{id} outlived its connection");
+                let unbroken = |n: usize| sent.accepted_in == Some(self.lost_before[n - 1]);
+                assert!(seen.iter().all(|(n, _)| unbroken(*n)), "{id} outlived its connection");
+            }
+            if let SendClass::OnConnection { generation } = sent.class {
+                assert!(seen.iter().all(|(n, _)| *n as u64 == generation), "{id} is on another connection");
             }
         }
     }

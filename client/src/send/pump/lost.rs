@@ -1,6 +1,6 @@
 //! What becomes of messages when their connection goes: by death, or since a newer one takes its place.
 
-use super::{Entry, Gate, InFlight, Intake, NotSentReason, Pump, SendClass, SendOutcome, not_sent};
+use super::{Entry, Gate, InFlight, Intake, NotSentReason, Pump, SendOutcome, not_sent};
 
 impl Pump {
     /// The connection is gone. What was handed to it is [`MaybeSent`](SendOutcome::MaybeSent) or, if
@@ -10,9 +10,7 @@ impl Pump {
         self.set_gate(Gate::Closed);
         self.collect();
         self.drop_urgent();
-        self.retain_taken(|ticket| {
-            (ticket.class == SendClass::FailFast).then_some(NotSentReason::Disconnected)
-        });
+        self.retain_taken(|ticket| ticket.class.fails_fast().then_some(NotSentReason::Disconnected));
         self.return_in_flight();
         self.settle(None);
         let mut shared = self.outbox.lock();
