@@ -41,7 +41,11 @@ fn session(
         token: Arc::new(move || issuer.issue_token(name)),
         monitor: ManualMonitor::new(NetworkStatus::online()).monitor(),
         ping: PingConfig::default(),
-        recovery: RecoveryOptions::default().stable_after(ms(1)).first_delay(ms(5)),
+        // A hundred connections in a second are what the burst limit is against; here they are the test.
+        recovery: RecoveryOptions::default()
+            .stable_after(ms(1))
+            .first_delay(ms(5))
+            .burst(10 * DROPS, Duration::from_secs(10)),
         strategy: Exponential::full().base(ms(5)).cap(ms(20)).floor(ms(1)),
         seed: 7,
     })

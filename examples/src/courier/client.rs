@@ -10,7 +10,7 @@ use std::{
 };
 
 use everwire_client::{
-    Client, ClientBuilder, ClientEvent, ConnectRequest, ConnectedOn, PingRequest, Snapshot,
+    Client, ClientBuilder, ClientEvent, ConnectRequest, ConnectedOn, Outgoing, PingRequest, Snapshot,
     reliable::{ReliableLimits, ReliableReceiver, ReliableSender},
 };
 use everwire_engine::TungsteniteEngine;
@@ -98,7 +98,7 @@ pub async fn run<M: NetworkMonitor>(
     let mut courier = Courier {
         client,
         have,
-        in_session: false,
+        in_session: None,
         sender: ReliableSender::new(limits),
         receiver: ReliableReceiver::new(limits),
         books: Books::default(),
@@ -116,9 +116,9 @@ pub async fn run<M: NetworkMonitor>(
             event = events.next() => match event {
                 Some(ClientEvent::State(snapshot)) => {
                     observe(&snapshot);
-                    courier.in_session &= snapshot.state.is_connected();
+                    courier.in_session = courier.in_session.filter(|_| snapshot.state.is_connected());
                 }
-                Some(ClientEvent::Event { event, .. }) => courier.hear(event).await?,
+                Some(ClientEvent::Event { generation, event }) => courier.hear(generation, event).await?,
                 Some(_) => {}
                 None => return Err("the client ended by itself".into()),
             },
@@ -138,8 +138,9 @@ struct Courier {
     client: Client<Frame>,
     /// How far the server's messages were handed over, for the next hello.
     have: Arc<AtomicU64>,
-    /// The server has welcomed us on the connection that is.
-    in_session: bool,
+    /// The connection on which we have heard the server's welcome, until we hear that it is gone. By then the next
+    /// one may be up, whose welcome comes first.
+    in_session: Option<u64>,
     sender: ReliableSender<u64>,
     receiver: ReliableReceiver<u64>,
     books: Books,
@@ -150,29 +151,29 @@ struct Courier {
 
 impl Courier {
     /// Should it not arrive, the next welcome makes us say it again.
-    async fn say(&self, frame: Frame) {
-        drop(self.client.queue(frame).await);
+    async fn say(&self, generation: u64, frame: Frame) {
+        drop(self.client.queue(Outgoing::from(frame).on_connection(generation)).await);
     }
 
     async fn post(&mut self) {
         let text = self.sender.sent() + 1;
         // When too much is open already, this one is not written at all.
         if let Ok(number) = self.sender.push(text, 8)
-            && self.in_session
+            && let Some(generation) = self.in_session
         {
-            self.say(Frame::Msg { number, text: text.to_string() }).await;
+            self.say(generation, Frame::Msg { number, text: text.to_string() }).await;
         }
     }
 
-    async fn hear(&mut self, frame: Frame) -> Result<(), Problem> {
+    async fn hear(&mut self, generation: u64, frame: Frame) -> Result<(), Problem> {
         match frame {
             Frame::Welcome { have } => {
                 self.sender.resume(have)?;
                 let again: Vec<_> = self.sender.unacked().map(|(number, text)| (number, *text)).collect();
                 for (number, text) in again {
-                    self.say(Frame::Msg { number, text: text.to_string() }).await;
+                    self.say(generation, Frame::Msg { number, text: text.to_string() }).await;
                 }
-                self.in_session = true;
+                self.in_session = Some(generation);
                 self.finish().await;
             }
             Frame::Msg { number, text } => {
@@ -181,7 +182,7 @@ impl Courier {
                     self.books.note(text);
                 }
                 self.have.store(self.receiver.ack(), Ordering::Relaxed);
-                self.say(Frame::Ack { up_to: self.receiver.ack() }).await;
+                self.say(generation, Frame::Ack { up_to: self.receiver.ack() }).await;
             }
             Frame::Ack { up_to } => {
                 self.sender.acked(up_to)?;
@@ -197,8 +198,12 @@ impl Courier {
 
     /// Asks for the total, when there is nothing more to acknowledge.
     async fn finish(&self) {
-        if self.stopping && self.in_session && self.sender.is_empty() && self.total.is_none() {
-            self.say(Frame::Finish { sent: self.sender.sent() }).await;
+        if let Some(generation) = self.in_session
+            && self.stopping
+            && self.sender.is_empty()
+            && self.total.is_none()
+        {
+            self.say(generation, Frame::Finish { sent: self.sender.sent() }).await;
         }
     }
 

@@ -203,7 +203,8 @@ impl VideoChatSession {
         self.posts.clone()
     }
 
-    /// Leaves the room and closes with code 1000.
+    /// Leaves the room and closes with code 1000. What was said and is not confirmed gets 5 s to be, across a reconnect
+    /// too; [`Summary::unconfirmed`] tells what was not.
     pub async fn end(self) -> Summary {
         // The pilot may have ended already.
         let _ = self.end.send(());

@@ -1,21 +1,31 @@
 //! The one task of a session.
 
+use std::{pin::pin, time::Duration};
+
 use everwire_client::{
-    Client, ClientEvent, ConnectionState, DisconnectionSource, Snapshot, Subscription,
+    Client, ClientEvent, ConnectionState, DisconnectionSource, Outgoing, Snapshot, Subscription,
     reliable::{ReliableLimits, ReliableReceiver, ReliableSender},
 };
 use everwire_recovery::{ConnectionRecoveryHandler, Decision};
-use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::{FutureExt as _, StreamExt as _, future::OptionFuture};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
 
 use super::{SessionEvent, Summary, text};
 use crate::room::{Down, RoomEvent, Signal, Up};
+
+/// How long a session that ends waits for the confirmations of its last posts.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(super) struct Pilot {
     client: Client<RoomEvent>,
     room: String,
     events: mpsc::Sender<SessionEvent>,
-    in_room: bool,
+    /// The connection on which we were heard to have joined, until it is heard to be gone. What is heard lags behind
+    /// what is: by now another one may be up, on which nothing of this may be said.
+    in_room: Option<u64>,
     sender: ReliableSender<Signal>,
     receiver: ReliableReceiver<(String, Signal)>,
     summary: Summary,
@@ -28,7 +38,7 @@ impl Pilot {
             client,
             room,
             events,
-            in_room: false,
+            in_room: None,
             sender: ReliableSender::new(limits),
             receiver: ReliableReceiver::new(limits),
             summary: Summary::default(),
@@ -47,7 +57,10 @@ impl Pilot {
         let first = self.client.clone();
         // Its outcome shows in the states.
         tokio::spawn(async move { drop(first.connect().await) });
-        loop {
+        // Set by the end of the session: until then the last posts may still be confirmed.
+        let mut patience = pin!(OptionFuture::default());
+        let mut ending = false;
+        while !ending || !self.sender.is_empty() {
             tokio::select! {
                 biased;
                 Some(event) = tapped.recv() => self.tell(event).await,
@@ -60,11 +73,15 @@ impl Pilot {
                 }
                 Some(event) = subscription.next() => self.hear(event).await,
                 Some(signal) = posted.recv() => self.post(signal).await,
-                _ = &mut ended => break,
+                _ = &mut ended, if !ending => {
+                    ending = true;
+                    patience.set(Some(sleep(LAST_WORDS)).into());
+                }
+                Some(()) = &mut patience, if ending => break,
             }
         }
-        if self.in_room {
-            self.say(&Up::Leave).await;
+        if let Some(generation) = self.in_room {
+            self.say(generation, &Up::Leave).await;
         }
         let client = self.client.clone();
         let mut leaving = Box::pin(client.disconnect());
@@ -93,16 +110,19 @@ impl Pilot {
         let _ = self.events.send(event).await;
     }
 
-    async fn say(&self, up: &Up) {
+    async fn say(&self, generation: u64, up: &Up) {
         // Should it not arrive, the resumption sends it again.
-        drop(self.client.queue(text(up)).await);
+        drop(self.client.queue(Outgoing::from(text(up)).on_connection(generation)).await);
     }
 
     async fn post(&mut self, signal: Signal) {
         let bytes = serde_json::to_vec(&signal).map_or(0, |json| json.len());
         match self.sender.push(signal.clone(), bytes) {
-            Ok(id) if self.in_room => self.say(&Up::Post { id, signal }).await,
-            Ok(_) => {}
+            Ok(id) => {
+                if let Some(generation) = self.in_room {
+                    self.say(generation, &Up::Post { id, signal }).await;
+                }
+            }
             Err(_) => self.tell(SessionEvent::Error("too many posts wait; one was not taken".into())).await,
         }
     }
@@ -113,7 +133,9 @@ impl Pilot {
             ClientEvent::Event { event: RoomEvent::Binary(payload), .. } => {
                 self.tell(SessionEvent::Binary(payload)).await;
             }
-            ClientEvent::Event { event: RoomEvent::Frame(frame), .. } => self.frame(frame).await,
+            ClientEvent::Event { generation, event: RoomEvent::Frame(frame) } => {
+                self.frame(generation, frame).await;
+            }
             ClientEvent::Event { event: RoomEvent::Text(text), .. } => {
                 self.tell(SessionEvent::Text(text)).await;
             }
@@ -128,10 +150,10 @@ impl Pilot {
         match &snapshot.state {
             ConnectionState::Connected(_) => {
                 let seen = self.receiver.ack();
-                self.say(&Up::Join { room: self.room.clone(), seen }).await;
+                self.say(snapshot.generation, &Up::Join { room: self.room.clone(), seen }).await;
             }
             ConnectionState::Disconnected(source) => {
-                self.in_room = false;
+                self.in_room = None;
                 let reason = source.server_reason();
                 if matches!(source, DisconnectionSource::UserInitiated) {
                     self.tell(SessionEvent::Cancelled).await;
@@ -142,11 +164,11 @@ impl Pilot {
                 let code = reason.map(|reason| reason.close_code().get());
                 self.tell(SessionEvent::Disconnected { reason: source.to_string(), code }).await;
             }
-            _ => self.in_room = false,
+            _ => self.in_room = None,
         }
     }
 
-    async fn frame(&mut self, frame: Down) {
+    async fn frame(&mut self, generation: u64, frame: Down) {
         match frame {
             Down::Joined { accepted, .. } => {
                 // The server forgot us, or we it: nothing of that kind happens in these examples.
@@ -156,9 +178,9 @@ impl Pilot {
                 let again: Vec<_> = self.sender.unacked().map(|(id, signal)| (id, signal.clone())).collect();
                 let replayed = again.len();
                 for (id, signal) in again {
-                    self.say(&Up::Post { id, signal }).await;
+                    self.say(generation, &Up::Post { id, signal }).await;
                 }
-                self.in_room = true;
+                self.in_room = Some(generation);
                 self.tell(SessionEvent::InRoom { replayed }).await;
             }
             Down::Accepted { id } => {
@@ -176,10 +198,62 @@ impl Pilot {
                     self.tell(SessionEvent::Signal { from, signal }).await;
                 }
                 if self.receiver.ack() > before {
-                    self.say(&Up::Seen { seq: self.receiver.ack() }).await;
+                    self.say(generation, &Up::Seen { seq: self.receiver.ack() }).await;
                 }
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everwire_client::{ClientBuilder, ConnectRequest, Message, testing::Server};
+    use everwire_engine::testing::ScriptedEngine;
+
+    use super::*;
+    use crate::room::{Me, RoomDecoder};
+
+    async fn greet(engine: &ScriptedEngine, connection_id: &str) -> Server {
+        let mut server = Server::accept(engine).await;
+        let connection_id = connection_id.to_owned();
+        let hello = Down::ConnectionOk { connection_id, me: Me::new("ann".to_owned()) };
+        server.say(Message::text(serde_json::to_string(&hello).unwrap())).await;
+        server
+    }
+
+    fn joined() -> Down {
+        Down::Joined { room: "garden".to_owned(), participants: vec!["ann".to_owned()], accepted: 0 }
+    }
+
+    /// A session that lags behind its client hears that it has joined when another connection is up already, where
+    /// it has joined nothing: what it answers there ends that connection for good.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_on_one_connection_is_not_answered_on_the_next() {
+        let engine = ScriptedEngine::default();
+        let requests = ConnectRequest::new("ws://chat.test").unwrap();
+        let client = ClientBuilder::with_requests(requests, RoomDecoder).build(engine.clone()).unwrap();
+        let (_, first) = tokio::join!(client.connect(), greet(&engine, "conn-1"));
+        let (events, _told) = mpsc::channel(64);
+        let mut pilot = Pilot::new(client.clone(), "garden".to_owned(), events);
+        pilot.post(Signal::Chat { number: 1, text: "hello".to_owned() }).await;
+        let mut subscription = client.subscribe();
+        drop(first);
+        while client.state().state.is_connected() {
+            subscription.next().await;
+        }
+        let (_, mut second) = tokio::join!(client.connect(), greet(&engine, "conn-2"));
+        assert_eq!(client.state().generation, 2);
+
+        let event = RoomEvent::Frame(joined());
+        pilot.hear(ClientEvent::Event { generation: 1, event }).await;
+        pilot.post(Signal::Chat { number: 2, text: "again".to_owned() }).await;
+        pilot.hear(ClientEvent::State(client.state())).await;
+        assert!(second.text().await.contains("join"), "whoever comes to a connection joins first");
+        pilot.hear(ClientEvent::Event { generation: 2, event: RoomEvent::Frame(joined()) }).await;
+        for number in 1..=2 {
+            let text = second.text().await;
+            assert!(text.contains(&format!("\"number\":{number}")), "{text}");
         }
     }
 }
