@@ -5,7 +5,6 @@
 //! package, the target and the test that must notice, and the change as a unified diff. It is applied to a copy
 //! of the workspace under `target/bugs`, never to the workspace itself.
 
-mod copy;
 mod patch;
 
 use std::{
@@ -14,8 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{copy::Copy, patch::Patch};
-use crate::cargo::root;
+use self::patch::Patch;
+use crate::{
+    cargo::root,
+    copy::{self, Copy},
+};
 
 /// A test that a bug keeps from ending has noticed it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,7 +73,7 @@ fn try_run(arguments: &[String]) -> Result<bool, String> {
         return Err("no bug has such a name".to_owned());
     }
     let start = Instant::now();
-    let copy = Copy::refresh()?;
+    let copy = Copy::refresh("bugs")?;
     check_that_tests_pass(&copy, &patches)?;
 
     let mut told = Vec::new();
@@ -115,11 +117,11 @@ fn check_that_tests_pass(copy: &Copy, patches: &[Patch]) -> Result<(), String> {
 }
 
 fn put_back(copy: &Copy, patch: &Patch) -> Result<Verdict, String> {
-    if !copy.apply(patch)? {
+    if !patch.apply(copy)? {
         return Ok(Verdict::DoesNotApply);
     }
     let verdict = judge(copy, patch);
-    copy.take_back(patch)?;
+    patch.take_back(copy)?;
     verdict
 }
 

@@ -9,6 +9,7 @@ mod bench;
 mod bugs;
 mod cargo;
 mod ci;
+mod copy;
 mod coverage;
 mod demo;
 mod fleet;
@@ -99,7 +100,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "mutants",
-        help: "changes what decides, one expression at a time: a test must notice each; --report, [PART...]",
+        help: "changes what decides, one expression at a time: a test must notice; --report, --open, [NAME...]",
         run: mutants::run,
     },
     Command {

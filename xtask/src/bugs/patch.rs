@@ -1,6 +1,13 @@
 //! A bug as a file.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{cargo::root, copy::Copy};
 
 /// One bug.
 #[derive(Debug, Eq, PartialEq)]
@@ -13,6 +20,39 @@ pub(super) struct Patch {
     pub(super) test: String,
     /// The whole file; what stands before the diff is no part of it.
     pub(super) text: String,
+}
+
+impl Patch {
+    /// Puts the bug in. `false`: the patch does not fit any more.
+    pub(super) fn apply(&self, copy: &Copy) -> Result<bool, String> {
+        self.git_apply(copy, &[])
+    }
+
+    /// Takes the bug out again.
+    pub(super) fn take_back(&self, copy: &Copy) -> Result<(), String> {
+        if self.git_apply(copy, &["--reverse"])? {
+            return Ok(());
+        }
+        Err(format!(
+            "{} could not be taken back; remove {} and run again",
+            self.name,
+            copy.folder().display()
+        ))
+    }
+
+    fn git_apply(&self, copy: &Copy, arguments: &[&str]) -> Result<bool, String> {
+        let mut command = Command::new("git");
+        command.arg("apply").args(arguments).arg("-").current_dir(copy.folder());
+        // Within a repository git would look for the files in that one.
+        command.env("GIT_CEILING_DIRECTORIES", root().join("target/bugs"));
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| format!("git does not start: {error}"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(self.text.as_bytes()).map_err(|error| format!("{}: {error}", self.name))?;
+        }
+        let status = child.wait().map_err(|error| format!("git is lost: {error}"))?;
+        Ok(status.success())
+    }
 }
 
 /// All bugs of a folder, in the order of their names.

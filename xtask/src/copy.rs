@@ -1,26 +1,28 @@
-//! The copy of the workspace that bugs are put into.
+//! A copy of the workspace that is changed in place of it.
 
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
 };
 
-use super::patch::Patch;
 use crate::cargo::{cargo, root};
 
 /// The copy. It is kept from run to run, so that only what changed is built again.
-pub(super) struct Copy {
+pub(crate) struct Copy {
     folder: PathBuf,
+    /// What is built of it, apart from the workspace's own, where crates with and without a change would have the
+    /// same names.
+    build: PathBuf,
 }
 
 impl Copy {
-    /// Brings the copy to the state of the workspace, what is not committed yet included.
-    pub(super) fn refresh() -> Result<Self, String> {
+    /// Brings the copy under `target/NAME` to the state of the workspace, what is not committed yet included.
+    pub(crate) fn refresh(name: &str) -> Result<Self, String> {
         let from = root();
-        let folder = from.join("target/bugs/workspace");
+        let home = from.join("target").join(name);
+        let folder = home.join("workspace");
         let mut git = Command::new("git");
         git.args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]).current_dir(&from);
         let output = git.output().map_err(|error| format!("git does not start: {error}"))?;
@@ -33,47 +35,28 @@ impl Copy {
             copy(&from.join(name), &folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
         }
         remove_others(&folder, &folder, &files).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Self { folder })
+        Ok(Self { folder, build: home.join("build") })
     }
 
-    /// A cargo that works in the copy, with a folder of its own for what it builds: in the workspace's, crates with
-    /// and without a bug would have the same names.
-    pub(super) fn cargo(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A cargo that works in the copy.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = cargo(arguments);
-        command.current_dir(&self.folder).env("CARGO_TARGET_DIR", root().join("target/bugs/build"));
+        command.current_dir(&self.folder).env("CARGO_TARGET_DIR", &self.build);
         command
     }
 
-    /// Puts the bug in. `false`: the patch does not fit any more.
-    pub(super) fn apply(&self, patch: &Patch) -> Result<bool, String> {
-        self.git_apply(patch, &[])
-    }
-
-    /// Takes the bug out again.
-    pub(super) fn take_back(&self, patch: &Patch) -> Result<(), String> {
-        if self.git_apply(patch, &["--reverse"])? {
-            return Ok(());
-        }
-        Err(format!("{} could not be taken back; remove {} and run again", patch.name, self.folder.display()))
-    }
-
-    fn git_apply(&self, patch: &Patch, arguments: &[&str]) -> Result<bool, String> {
-        let mut command = Command::new("git");
-        command.arg("apply").args(arguments).arg("-").current_dir(&self.folder);
-        // Within a repository git would look for the files in that one.
-        command.env("GIT_CEILING_DIRECTORIES", root().join("target/bugs"));
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| format!("git does not start: {error}"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(patch.text.as_bytes()).map_err(|error| format!("{}: {error}", patch.name))?;
-        }
-        let status = child.wait().map_err(|error| format!("git is lost: {error}"))?;
-        Ok(status.success())
+    /// Gives a file this content, and leaves one alone that has it.
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<(), String> {
+        write(&self.folder.join(name), content.as_bytes()).map_err(|error| format!("{name}: {error}"))
     }
 }
 
 /// Ends a cargo, and the test that it started: without its parent that would go on.
-pub(super) fn end(cargo: &mut Child) {
+pub(crate) fn end(cargo: &mut Child) {
     let children = Command::new("pgrep").args(["--parent", &cargo.id().to_string()]).output();
     if let Ok(output) = children {
         for child in String::from_utf8_lossy(&output.stdout).split_whitespace() {
@@ -84,9 +67,12 @@ pub(super) fn end(cargo: &mut Child) {
     let _ = cargo.wait();
 }
 
-/// Copies a file unless the copy is the same already: one that stays as old as it is needs no building.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    let content = fs::read(from)?;
+    write(to, &fs::read(from)?)
+}
+
+/// Writes a file unless it is the same already: one that stays as old as it is needs no building.
+fn write(to: &Path, content: &[u8]) -> std::io::Result<()> {
     if fs::read(to).is_ok_and(|old| old == content) {
         return Ok(());
     }
