@@ -32,18 +32,6 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     }
 }
 
-/// As [`succeeds`], for a program that has more than one way to say that it did its work.
-pub(crate) fn succeeded_with(command: &mut Command, codes: &[i32]) -> bool {
-    println!("$ {}", shown(command));
-    match command.status() {
-        Ok(status) => status.code().is_some_and(|code| codes.contains(&code)),
-        Err(error) => {
-            eprintln!("{}: does not start: {error}", command.get_program().display());
-            false
-        }
-    }
-}
-
 /// Whether cargo has this subcommand.
 pub(crate) fn has(subcommand: &str) -> bool {
     let mut command = cargo(&[subcommand, "--version"]);
