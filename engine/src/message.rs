@@ -52,6 +52,7 @@ impl Message {
     }
 
     /// The size of the payload in bytes, without the frame header.
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -61,11 +62,13 @@ impl Message {
     }
 
     /// Whether the payload is empty.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether this is application data, text or binary, and no control message.
+    #[inline]
     pub const fn is_data(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Binary(_))
     }
@@ -99,6 +102,7 @@ impl Message {
     }
 
     /// The text, if this is a text message.
+    #[inline]
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

@@ -11,7 +11,10 @@ mod common;
 use std::{
     error::Error,
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -70,6 +73,45 @@ async fn frames_and_tls_run_over_a_pipe_in_memory() {
         assert_eq!(facts.local_addr.unwrap().to_string(), "192.0.2.1:1");
         assert_eq!(facts.peer_addr.unwrap().to_string(), "192.0.2.2:7");
     }
+}
+
+/// Messages that are here already take no call of the system, so nothing but the scheduler's budget ends such a loop.
+#[tokio::test]
+async fn a_loop_over_messages_that_are_here_leaves_its_neighbours_their_turns() {
+    const COUNT: usize = 10_000;
+    let (said, mut all_is_said) = mpsc::channel(1);
+    let connector = connector_fn(move |_: Endpoint| {
+        let said = said.clone();
+        async move {
+            let (ours, theirs) = duplex(1 << 20);
+            tokio::spawn(async move {
+                let mut server = tokio_tungstenite::accept_async(theirs).await.unwrap();
+                for _ in 0..COUNT {
+                    server.feed("x".into()).await.unwrap();
+                }
+                server.flush().await.unwrap();
+                said.send(server).await.unwrap();
+            });
+            Ok(ours)
+        }
+    });
+    let engine = TungsteniteEngine::builder().connector(connector).build().unwrap();
+    let mut connection = engine.connect(request("ws://h/")).await.unwrap();
+    let _server = all_is_said.recv().await.unwrap();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let neighbour = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..COUNT {
+        assert_eq!(connection.next().await.unwrap().unwrap(), Message::from("x"));
+    }
+    let turns = turns.load(Ordering::Relaxed);
+    assert!(turns >= 5, "the neighbour had {turns} turns beside {COUNT} messages");
+    neighbour.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,6 +80,7 @@ impl Failure {
     }
 }
 
+#[inline]
 pub(super) fn would_block(error: &WsError) -> bool {
     matches!(error, WsError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
@@ -112,6 +113,7 @@ pub(super) fn map_error(error: WsError, config: FrameConfig) -> EngineError {
     }
 }
 
+#[inline]
 pub(super) fn from_tungstenite(message: tungstenite::Message) -> Message {
     match message {
         tungstenite::Message::Text(text) => Message::Text(Text::from_checked(text)),
