@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_core::Stream;
+use tokio::task::coop;
 
 use super::{ClientEvent, Item, channel::Channel, hub::Registry};
 
@@ -27,11 +28,17 @@ pub struct Subscription<E> {
     registry: Registry<E>,
     /// Taken from the channel, not yet read.
     batch: VecDeque<Item<E>>,
+    /// So many more items are covered by the last step of the budget.
+    paid: u8,
 }
+
+/// So many items that are already here count as one step of the scheduler's budget: yielding costs as much as some
+/// dozens of them.
+const STRIDE: u8 = 8;
 
 impl<E> Subscription<E> {
     pub(super) const fn new(channel: Arc<Channel<E>>, registry: Registry<E>) -> Self {
-        Self { channel, registry, batch: VecDeque::new() }
+        Self { channel, registry, batch: VecDeque::new(), paid: 0 }
     }
 
     /// Also tells of messages that do not decode, as [`ClientEvent::Rejected`], from now on.
@@ -64,7 +71,7 @@ impl<E> Subscription<E> {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<ClientEvent<E>>> {
         // Otherwise a consumer that is never ahead of a flood would starve its neighbours.
-        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        let budget = if self.paid == 0 { Some(ready!(coop::poll_proceed(cx))) } else { None };
         if self.batch.is_empty() {
             let mut inner = self.channel.lock();
             let producer = inner.take_batch(&mut self.batch, self.channel.capacity);
@@ -85,7 +92,13 @@ impl<E> Subscription<E> {
         }
         match self.batch.pop_front() {
             Some(item) => {
-                coop.made_progress();
+                match budget {
+                    Some(budget) => {
+                        budget.made_progress();
+                        self.paid = STRIDE - 1;
+                    }
+                    None => self.paid -= 1,
+                }
                 Poll::Ready(Some(item.into()))
             }
             None => Poll::Pending,

@@ -218,6 +218,29 @@ async fn consumers_that_batch_get_batches() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_behind_leaves_its_neighbours_their_turns() {
+    const COUNT: usize = 10_000;
+    let (registry, mut hub) = hub();
+    let mut subscription = registry.subscribe(COUNT, BACK_PRESSURE);
+    (0..COUNT as u64).for_each(|n| hub.push(event(n)));
+    hub.flush();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let neighbour = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for n in 0..COUNT {
+        assert_eq!(show(&subscription.recv().await.unwrap()), n.to_string());
+    }
+    let turns = turns.load(Ordering::Relaxed);
+    assert!(turns >= 5, "the neighbour had {turns} turns beside {COUNT} events");
+    neighbour.abort();
+}
+
+#[tokio::test]
 async fn a_waiting_consumer_is_woken_from_another_thread_and_misses_nothing() {
     let (registry, mut hub) = hub();
     let mut subscription = registry.subscribe(16, BACK_PRESSURE);
