@@ -65,6 +65,17 @@ pub trait EventDecoder: Send + 'static {
     /// # Errors
     /// A message that cannot be decoded. The connection goes on.
     fn decode(&mut self, message: &Message) -> Result<Option<Self::Event>, DecodeError>;
+
+    /// The same for a message that nobody else needs any more, which is how the client decodes. A decoder whose events
+    /// keep the payload overrides it to move the payload there, where [`decode`](Self::decode) has to clone it
+    /// (default: calls `decode`).
+    ///
+    /// # Errors
+    /// As for [`decode`](Self::decode), and the two must agree on what they make of a message.
+    #[inline]
+    fn decode_owned(&mut self, message: Message) -> Result<Option<Self::Event>, DecodeError> {
+        self.decode(&message)
+    }
 }
 
 /// What the client itself must know of an event. Each method may stay as it is.
@@ -143,6 +154,11 @@ impl EventDecoder for RawDecoder {
     fn decode(&mut self, message: &Message) -> Result<Option<RawEvent>, DecodeError> {
         Ok(Some(RawEvent(message.clone())))
     }
+
+    #[inline]
+    fn decode_owned(&mut self, message: Message) -> Result<Option<RawEvent>, DecodeError> {
+        Ok(Some(RawEvent(message)))
+    }
 }
 
 /// A message that was not decoded. It shares the buffer it was read into: copy what is kept for long.
@@ -168,7 +184,8 @@ mod tests {
         let event = RawDecoder.decode(&message).unwrap().unwrap();
         let (Message::Binary(before), Message::Binary(after)) = (&message, &event.0) else { panic!() };
         assert_eq!(before.as_ptr(), after.as_ptr());
-        assert_eq!(Message::from(event), message);
+        let (decoded, owned) = (Message::from(event), RawDecoder.decode_owned(message.clone()));
+        assert_eq!((&decoded, owned), (&message, Ok(Some(RawEvent(message.clone())))));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         self.recorder.received(1, message.len() as u64);
         self.ping.inbound_received();
         match message {
-            Message::Text(_) | Message::Binary(_) => self.decode(&message),
+            Message::Text(_) | Message::Binary(_) => self.decode(message),
             // The engine answers pings by itself.
             Message::Ping(_) => {}
             Message::Pong(_) => self.pong(),
@@ -109,14 +109,15 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
     }
 
-    fn decode(&mut self, message: &Message) {
+    #[inline]
+    fn decode(&mut self, message: Message) {
         let Some(connection) = &self.connection else { return };
         let generation = connection.generation;
         if connection.establishing.is_some() {
-            connection.lane.deliver(message);
+            connection.lane.deliver(&message);
         }
         if let Some(renewing) = &connection.renewing {
-            renewing.deliver(message);
+            renewing.deliver(&message);
         }
         let Some(event) = self.decode_event(generation, message) else { return };
         // Connected is announced before the event that made it so is delivered.
@@ -128,17 +129,18 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     /// What the decoder makes of a message, if it makes anything of it.
     #[inline]
-    pub(super) fn decode_event(&mut self, generation: u64, message: &Message) -> Option<D::Event> {
+    pub(super) fn decode_event(&mut self, generation: u64, message: Message) -> Option<D::Event> {
         let decoder = &mut self.decoder;
-        match catch_unwind(AssertUnwindSafe(|| decoder.decode(message))) {
-            Ok(Ok(Some(event))) => return Some(event),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => self.rejected(generation, message, error),
+        let (is_text, len) = (matches!(message, Message::Text(_)), message.len());
+        let error = match catch_unwind(AssertUnwindSafe(|| decoder.decode_owned(message))) {
+            Ok(Ok(event)) => return event,
+            Ok(Err(error)) => error,
             Err(panic) => {
                 tracing::error!(panic = words(&*panic), "the event decoder panicked");
-                self.rejected(generation, message, DecodeError::new(DecodeErrorKind::Panicked));
+                DecodeError::new(DecodeErrorKind::Panicked)
             }
-        }
+        };
+        self.rejected(generation, Reject { is_text, len, error });
         None
     }
 
@@ -170,9 +172,11 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
     }
 
-    fn rejected(&mut self, generation: u64, message: &Message, error: DecodeError) {
+    #[cold]
+    fn rejected(&mut self, generation: u64, reject: Reject) {
         self.recorder.rejected();
-        tracing::debug!(generation, len = message.len(), %error, "a message was rejected; the connection stays");
-        self.hub.push(ClientEvent::Rejected { generation, reject: Reject::new(message, error) });
+        let Reject { len, error, .. } = &reject;
+        tracing::debug!(generation, len, %error, "a message was rejected; the connection stays");
+        self.hub.push(ClientEvent::Rejected { generation, reject });
     }
 }

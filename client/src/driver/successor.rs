@@ -206,19 +206,18 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn successor_received(&mut self, cx: &mut Context<'_>, generation: u64, message: Message) {
         let Some(Successor { connection: Some(connection), .. }) = &mut self.successor else { return };
         self.recorder.received(1, message.len() as u64);
-        match &message {
+        match message {
             Message::Text(_) | Message::Binary(_) => {
                 if connection.establishing.is_some() {
                     connection.lane.deliver(&message);
                 }
-                if let Some(event) = self.decode_event(generation, &message) {
+                if let Some(event) = self.decode_event(generation, message) {
                     self.successor_event(generation, event);
                 }
             }
             Message::Ping(_) | Message::Pong(_) => {}
-            Message::Close(_) => {
+            Message::Close(frame) => {
                 let _ = Pin::new(&mut connection.socket).poll_flush(cx);
-                let Message::Close(frame) = message else { return };
                 let no_status = || CloseFrame { code: CloseCode::NO_STATUS, reason: Text::default() };
                 self.successor_ended(generation, Some(frame.unwrap_or_else(no_status)), None);
             }
