@@ -63,6 +63,43 @@ impl Server {
         (server.join().unwrap(), connection)
     }
 
+    /// Connects an engine to it, and answers the upgrade with this line among others.
+    #[cfg(feature = "deflate")]
+    async fn accepting(engine: TungsteniteEngine, extension: &'static str) -> (Self, TungsteniteConnection) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let request = ConnectRequest::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+        let server = thread::spawn(move || {
+            let mut tcp = listener.accept().unwrap().0;
+            tcp.set_nodelay(true).unwrap();
+            accept(&mut tcp, extension);
+            Self { tcp }
+        });
+        let connection = engine.connect(request).await.unwrap();
+        (server.join().unwrap(), connection)
+    }
+
+    /// Reads one frame.
+    #[cfg(feature = "deflate")]
+    fn drain(&self) -> thread::JoinHandle<()> {
+        let mut tcp = self.tcp.try_clone().unwrap();
+        thread::spawn(move || {
+            let mut head = [0; 14];
+            tcp.read_exact(&mut head[..2]).unwrap();
+            let more = match head[1] & 0x7F {
+                126 => 2,
+                127 => 8,
+                _ => 0,
+            };
+            tcp.read_exact(&mut head[2..6 + more]).unwrap();
+            let len = match more {
+                2 => u64::from(u16::from_be_bytes([head[2], head[3]])),
+                8 => u64::from_be_bytes(head[2..10].try_into().unwrap()),
+                _ => u64::from(head[1] & 0x7F),
+            };
+            std::io::copy(&mut tcp.take(len), &mut std::io::sink()).unwrap();
+        })
+    }
+
     /// Writes on another thread, for the transport may take it only while the test reads.
     fn send(&self, bytes: Vec<u8>) -> thread::JoinHandle<()> {
         let mut tcp = self.tcp.try_clone().unwrap();
@@ -74,6 +111,24 @@ impl Server {
         let mut bytes = vec![0; len];
         thread::spawn(move || tcp.read_exact(&mut bytes).unwrap())
     }
+}
+
+/// Accepts the upgrade, with this line of the answer.
+fn accept(tcp: &mut TcpStream, extension: &str) {
+    let mut question = Vec::new();
+    while !question.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        tcp.read_exact(&mut byte).unwrap();
+        question.push(byte[0]);
+    }
+    let question = String::from_utf8(question).unwrap();
+    let key = question.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let accepted = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{extension}\r\n",
+        derive_accept_key(key.as_bytes())
+    );
+    tcp.write_all(accepted.as_bytes()).unwrap();
 }
 
 async fn next(connection: &mut TungsteniteConnection) -> Message {
@@ -199,6 +254,85 @@ async fn a_message_costs_no_allocation() {
     }
 }
 
+/// What a connection holds for compression, as its documentation says: nothing while none was needed, a window for each
+/// direction that has seen a compressed message, and nothing more after a burst; without takeover nothing at all.
+#[cfg(feature = "deflate")]
+async fn compression_holds_its_windows_and_nothing_else() {
+    use everwire_engine::Deflate;
+    use flate2::{Compress, Compression, FlushCompress};
+
+    const TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    const NO_TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; \
+                               server_no_context_takeover\r\n";
+    // What does not compress, so that the buffers are needed.
+    let mut state = 7_u64;
+    let mut noise = |len: usize| -> Vec<u8> {
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..len).map(|_| byte()).collect()
+    };
+    let (short, long) = (noise(2000), noise(MIB));
+    let received = |message: &[u8]| {
+        let mut payload = Vec::with_capacity(message.len() + 2048);
+        let mut compress = Compress::new(Compression::default(), false);
+        compress.compress_vec(message, &mut payload, FlushCompress::Sync).unwrap();
+        payload.truncate(payload.len() - 4);
+        frame(0xC2, &payload)
+    };
+
+    // What receiving and sending add to what a connection without compression has by then.
+    let mut plain = [0; 3];
+    let windows = (46 << 10..47 << 10, 371 << 10..372 << 10);
+    let small = (46 << 10..47 << 10, 245 << 10..246 << 10);
+    let none = (0..1 << 10, 0..1 << 10);
+    for (what, choice, bits, (receives, sends)) in [
+        ("without compression", "", 15, none.clone()),
+        ("the largest windows", TAKEOVER, 15, windows),
+        ("the smallest window", TAKEOVER, 9, small),
+        ("no takeover", NO_TAKEOVER, 15, none),
+    ] {
+        let region = Region::new(ALLOCATOR);
+        let engine = TungsteniteEngine::builder();
+        let engine = if choice.is_empty() {
+            engine
+        } else {
+            engine.deflate(Deflate::default().client_max_window_bits(bits))
+        };
+        let (server, mut connection) = Server::accepting(engine.build().unwrap(), choice).await;
+        settle(&mut connection);
+        let idle = held(&region);
+        let exchange =
+            async |connection: &mut TungsteniteConnection, message: &[u8], receive: bool, send: bool| {
+                if receive {
+                    let bytes = if choice.is_empty() { frame(0x82, message) } else { received(message) };
+                    let sending = server.send(bytes);
+                    assert_eq!(next(connection).await.len(), message.len());
+                    sending.join().unwrap();
+                }
+                if send {
+                    let reading = server.drain();
+                    connection.send(Message::binary(message.to_vec())).await.unwrap();
+                    reading.join().unwrap();
+                }
+                settle(connection);
+                held(&region) - idle
+            };
+        let receiving = exchange(&mut connection, &short, true, false).await;
+        let sending = exchange(&mut connection, &short, false, true).await - receiving;
+        let burst = exchange(&mut connection, &long, true, true).await - receiving - sending;
+        if choice.is_empty() {
+            plain = [idle, receiving, sending];
+        }
+        assert!(idle < plain[0] + (1 << 10), "{what}: idle it holds {idle} bytes, {} without", plain[0]);
+        let (receiving, sending) = (receiving - plain[1], sending - plain[2]);
+        assert!(receives.contains(&receiving), "{what}: {receiving} bytes more after receiving");
+        assert!(sends.contains(&sending), "{what}: {sending} bytes more after sending");
+        assert!(burst < LIMIT, "{what}: {burst} bytes more after {MIB} bytes each way");
+    }
+}
+
 /// A server that asks without end and never reads an answer costs us a bounded buffer; and when it reads at last, it
 /// finds the answer to its latest question.
 async fn a_flood_of_pings_is_bounded() {
@@ -212,20 +346,7 @@ async fn a_flood_of_pings_is_bounded() {
     let (go, gone) = mpsc::channel::<()>();
     let server = thread::spawn(move || {
         let mut tcp = listener.accept().unwrap().0;
-        let mut question = Vec::new();
-        while !question.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            tcp.read_exact(&mut byte).unwrap();
-            question.push(byte[0]);
-        }
-        let question = String::from_utf8(question).unwrap();
-        let key = question.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let accepted = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            derive_accept_key(key.as_bytes())
-        );
-        tcp.write_all(accepted.as_bytes()).unwrap();
+        accept(&mut tcp, "");
         let mut ping = frame(0x89, &[0; 125]);
         for number in 0..PINGS {
             ping[2..6].copy_from_slice(&number.to_be_bytes());
@@ -270,6 +391,8 @@ async fn what_a_connection_holds_is_bounded_and_a_message_costs_no_allocation() 
         a_burst_is_given_back().await;
         nothing_is_lost_with_the_buffers().await;
         a_flood_of_pings_is_bounded().await;
+        #[cfg(feature = "deflate")]
+        compression_holds_its_windows_and_nothing_else().await;
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("nothing is lost");
 }

@@ -20,8 +20,8 @@ pub(crate) use negotiation::Agreement;
 /// The parameters carry the names of the RFC: *client* is our side and so about what we send, *server* is about what
 /// we receive. Windows that are larger and that last from message to message compress better and hold more
 /// memory. With the defaults a connection holds 371 KiB once it has sent a compressed message (245 KiB with the
-/// smallest window), and 46 KiB once it has received one, whatever the window. Before that it holds nothing, and without
-/// takeover nothing between messages.
+/// smallest window), and 46 KiB once it has received one, whatever the window; large messages add nothing that stays.
+/// Before that it holds less than 1 KiB for compression, and without takeover between messages too.
 ///
 /// Do not compress secrets together with what somebody else may choose: the length then tells of the secret.
 ///
