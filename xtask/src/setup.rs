@@ -26,7 +26,10 @@ const PACKAGES: &[Package] = &[
     },
     Package { name: "g++", reason: "a C++ compiler: the fuzzer is built with it (cargo xtask fuzz)" },
     Package { name: "python3-venv", reason: "the conformance cases of the protocol (cargo xtask autobahn)" },
-    Package { name: "python3-websockets", reason: "a server that is not ours, for the tests of `watch`" },
+    Package {
+        name: "python3-websockets",
+        reason: "a server that is not ours, for the tests of `watch` and of compression",
+    },
     Package { name: "strace", reason: "counts the calls that read a socket (cargo xtask bench)" },
     Package { name: "valgrind", reason: "counts instructions (cargo xtask bench --quick)" },
     Package { name: "tinyproxy-bin", reason: "an HTTP proxy that is not ours, for the tests of the engine" },

@@ -1,5 +1,5 @@
-//! The tungstenite engine through servers and proxies that are not ours: nginx, haproxy, tinyproxy, microsocks. Each
-//! test starts its own, on loopback, and skips aloud where the program is not installed.
+//! The tungstenite engine through servers and proxies that are not ours: nginx, haproxy, tinyproxy, microsocks, and
+//! Python's websockets for compression. Each test starts its own, on loopback, and skips aloud where the program is not installed.
 #![cfg(all(feature = "tungstenite", unix))]
 #![expect(
     clippy::print_stderr,
@@ -9,6 +9,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod program;
 
 use std::net::SocketAddr;
