@@ -39,12 +39,12 @@ pub(crate) fn has(subcommand: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// How a command reads on a terminal, without the path of its program.
+/// How a command reads on a terminal, without the path of its program, and without where programs are looked for.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut line = program.file_name().unwrap_or(program.as_os_str()).display().to_string();
     for (name, value) in command.get_envs() {
-        if let Some(value) = value {
+        if let Some(value) = value.filter(|_| name != "PATH") {
             line = format!("{}={} {line}", name.display(), value.display());
         }
     }
@@ -58,4 +58,16 @@ pub(crate) fn shown(command: &Command) -> String {
 /// Success or failure, as a program tells it.
 pub(crate) fn exit(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_without_the_paths_of_this_machine() {
+        let mut command = Command::new("/opt/bin/cargo-deny");
+        command.args(["check", "bans"]).env("PATH", "/opt/bin:/usr/bin").env("RUSTDOCFLAGS", "-Dwarnings");
+        assert_eq!(shown(&command), "RUSTDOCFLAGS=-Dwarnings cargo-deny check bans");
+    }
 }

@@ -65,6 +65,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(seed: u64, timeline: &Arc<Timeline>) -> Result<(), Problem> {
+    timeline.legend();
     let server = Arc::new(Server::start(ServerOptions::default())?);
     let (ann_path, ben_path) = (Proxy::start(server.tls_addr())?, Proxy::start(server.tls_addr())?);
     let ann = Participant::start("ann", &server, &ann_path, seed, timeline)?;

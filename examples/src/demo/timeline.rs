@@ -57,6 +57,25 @@ impl Timeline {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How the lines to come are to be read.
+    pub(super) fn legend(&self) {
+        if self.output.is_json() {
+            return;
+        }
+        let paint = self.output.paint();
+        for line in [
+            "     time    who     what             why, and after which delay",
+            "",
+            "who   ann and ben talk; path is what lies between them and the server, where the faults happen",
+            "what  FAULT begins a fault. A state of the client: Connecting, Authenticating, Connected, Disconnecting,",
+            "      Disconnected. What recovery decides: connect, connect after, hold, stop. in the room: all is well again",
+            "why   the reason of a state or a decision; after 197 ms: so long recovery waits until it tries again",
+            "",
+        ] {
+            self.output.line(paint.dim(line));
+        }
+    }
+
     /// Something happened, to somebody.
     pub(super) fn note(&self, who: &str, what: &str, cause: &str, delay: Option<Duration>) {
         let elapsed = clock::now().saturating_duration_since(self.started);
