@@ -16,7 +16,7 @@ use std::{
 
 use everwire_client::{
     Client, ClientEvent, CloseCode, ConnectionState, Credentials, EngineErrorKind, Message, Outgoing,
-    Replacement, SendOutcome, Subscription, credentials_fn,
+    Replacement, RequestError, Requests, SendOutcome, Subscription, credentials_fn,
     reliable::{ReliableLimits, ReliableReceiver, ReliableSender},
     testing::{Line, Lines, Server},
 };
@@ -117,6 +117,56 @@ async fn rule_2a_the_old_one_is_drained_before_the_new_one_is_heard() {
     let health = client.health();
     assert_eq!((health.attempts, health.connections, health.replacements), (2, 2, 1));
     assert_eq!((engine.live_connections(), engine.most_live_connections()), (1, 2));
+}
+
+/// §2a: what was asked on the old connection and not answered ends with it, and not at its own deadline.
+#[tokio::test(start_paused = true)]
+async fn rule_2a_requests_on_the_old_one_end_unanswered_when_it_is_replaced() {
+    let engine = ScriptedEngine::default();
+    let (client, mut old) = connected(builder(), &engine).await;
+    let requests = Requests::<String>::new();
+    let mut events = client.subscribe();
+    let observing = tokio::spawn({
+        let requests = requests.clone();
+        async move {
+            while let Some(event) = events.next().await {
+                requests.observe(&event);
+                if let Some(Line::Text(text)) = event.into_event()
+                    && let Some((id, answer)) = text.split_once(' ')
+                    && let Ok(id) = id.parse()
+                {
+                    requests.answered(id, answer.to_owned());
+                }
+            }
+        }
+    });
+    let ask = |what: &'static str| {
+        let (client, requests) = (client.clone(), requests.clone());
+        tokio::spawn(async move {
+            let start = Instant::now();
+            let send = |id| async move { client.send(format!("{what} {id}")).await };
+            (requests.request(Duration::from_secs(60), send).await, start.elapsed())
+        })
+    };
+    let (answered, unanswered) = (ask("answered"), ask("unanswered"));
+    assert_eq!((old.text().await.as_str(), old.text().await.as_str()), ("answered 1", "unanswered 2"));
+
+    client.replace();
+    let mut new = Server::accept_and_greet(&engine, "b").await;
+    settle().await;
+    old.say("1 yes").await; // what the old one says while it is drained counts
+    assert_eq!(old.close_code().await, Some(4002));
+    assert_eq!(answered.await.unwrap().0.as_deref(), Ok("yes"));
+    let (outcome, after) = unanswered.await.unwrap();
+    assert_eq!(outcome, Err(RequestError::Unanswered));
+    assert!(RequestError::Unanswered.may_have_been_received() && after < Duration::from_secs(5), "{after:?}");
+
+    let later = ask("later");
+    assert_eq!(new.text().await, "later 3");
+    new.say("3 here").await;
+    assert_eq!(later.await.unwrap().0.as_deref(), Ok("here"));
+    assert_eq!(requests.pending(), 0);
+    observing.abort();
 }
 
 /// §2a: a peer that does not answer the close frame holds the hand-over up for a close deadline, not longer.
