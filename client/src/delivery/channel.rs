@@ -9,7 +9,7 @@ use std::{
     task::Waker,
 };
 
-use super::{BATCH, ClientEvent, Item, SLACK, SubscriberPolicy};
+use super::{BATCH, Item, SLACK, SubscriberPolicy};
 
 /// Wakers and events are never dropped under the lock: what goes with them may be another subscription.
 pub(super) struct Channel<E> {
@@ -26,8 +26,8 @@ pub(super) struct Inner<E> {
     queue: VecDeque<Item<E>>,
     /// How many items of the queue count against the capacity.
     bulk: usize,
-    /// Dropped and not yet said.
-    lagged: u64,
+    /// How many say that something was dropped. No two of them are neighbours.
+    gaps: usize,
     pub(super) consumer: Option<Waker>,
     /// The driver, if it waits for room.
     producer: Option<Waker>,
@@ -46,7 +46,7 @@ impl<E> Channel<E> {
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
                 bulk: 0,
-                lagged: 0,
+                gaps: 0,
                 consumer: None,
                 producer: None,
                 ended: false,
@@ -85,7 +85,7 @@ impl<E> Channel<E> {
         while inner.bulk > most {
             inner.evict(true, evicted);
         }
-        while inner.queue.len() - inner.bulk > SLACK {
+        while inner.queue.len() - inner.bulk - inner.gaps > SLACK {
             inner.evict(false, evicted);
         }
         (inner.bulk, waker)
@@ -120,7 +120,7 @@ impl<E> Channel<E> {
         let mut inner = self.lock();
         self.dropped.store(true, Ordering::Relaxed);
         let queue = std::mem::take(&mut inner.queue);
-        inner.bulk = 0;
+        (inner.bulk, inner.gaps) = (0, 0);
         let wakers = (inner.consumer.take(), inner.producer.take());
         drop(inner);
         drop(queue);
@@ -130,7 +130,8 @@ impl<E> Channel<E> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().queue.len()
+        let inner = self.lock();
+        inner.queue.len() - inner.gaps
     }
 }
 
@@ -138,17 +139,15 @@ impl<E> Inner<E> {
     /// Moves at most a batch to the subscription. The producer, if it waits and there is room enough again,
     /// is to be woken.
     pub(super) fn take_batch(&mut self, into: &mut VecDeque<Item<E>>, capacity: usize) -> Option<Waker> {
-        if self.lagged > 0 {
-            into.push_back(ClientEvent::Lagged(std::mem::take(&mut self.lagged)).into());
-        }
         if into.is_empty() && self.queue.len() <= BATCH {
             std::mem::swap(&mut self.queue, into);
-            self.bulk = 0;
+            (self.bulk, self.gaps) = (0, 0);
         } else {
             let count = self.queue.len().min(BATCH);
             let batch = self.queue.drain(..count);
             for item in batch {
                 self.bulk -= usize::from(item.is_bulk());
+                self.gaps -= usize::from(matches!(item, Item::Gap(_)));
                 into.push_back(item);
             }
         }
@@ -156,13 +155,32 @@ impl<E> Inner<E> {
         if self.bulk <= capacity / 2 { self.producer.take() } else { None }
     }
 
-    /// Drops the oldest item of a sort.
+    /// Drops the oldest item of a sort, and says so in its place.
     fn evict(&mut self, bulk: bool, evicted: &mut Vec<Item<E>>) {
-        let at = self.queue.iter().position(|item| item.is_bulk() == bulk);
-        if let Some(item) = at.and_then(|at| self.queue.remove(at)) {
-            evicted.push(item);
-            self.bulk -= usize::from(bulk);
-            self.lagged += 1;
+        let is_of_sort = |item: &Item<E>| !matches!(item, Item::Gap(_)) && item.is_bulk() == bulk;
+        let Some(at) = self.queue.iter().position(is_of_sort) else { return };
+        let Some(item) = self.queue.get_mut(at).map(|item| std::mem::replace(item, Item::Gap(1))) else {
+            return;
+        };
+        evicted.push(item);
+        self.bulk -= usize::from(bulk);
+        self.gaps += 1;
+        // One gap with those before and behind it.
+        self.merge_into_next(at);
+        if let Some(before) = at.checked_sub(1) {
+            self.merge_into_next(before);
+        }
+    }
+
+    /// Makes one of a gap and the one behind it.
+    fn merge_into_next(&mut self, at: usize) {
+        if let (Some(&Item::Gap(first)), Some(Item::Gap(second))) =
+            (self.queue.get(at), self.queue.get(at + 1))
+        {
+            let all = first + second;
+            self.queue[at + 1] = Item::Gap(all);
+            self.queue.remove(at);
+            self.gaps -= 1;
         }
     }
 }

@@ -34,7 +34,12 @@ pub(crate) const DEFAULT_CAPACITY: usize = 256;
 /// the largest of the rest, which is rare and so boxed.
 #[derive(Clone)]
 pub(crate) enum Item<E> {
-    Event { generation: u64, event: E },
+    Event {
+        generation: u64,
+        event: E,
+    },
+    /// So many were dropped here.
+    Gap(u64),
     Other(Box<ClientEvent<E>>),
 }
 
@@ -43,6 +48,7 @@ impl<E> Item<E> {
     fn is_bulk(&self) -> bool {
         match self {
             Self::Event { .. } => true,
+            Self::Gap(_) => false,
             Self::Other(other) => matches!(**other, ClientEvent::Rejected { .. }),
         }
     }
@@ -52,6 +58,7 @@ impl<E> From<ClientEvent<E>> for Item<E> {
     fn from(item: ClientEvent<E>) -> Self {
         match item {
             ClientEvent::Event { generation, event } => Self::Event { generation, event },
+            ClientEvent::Lagged(dropped) => Self::Gap(dropped),
             other => Self::Other(Box::new(other)),
         }
     }
@@ -61,6 +68,7 @@ impl<E> From<Item<E>> for ClientEvent<E> {
     fn from(item: Item<E>) -> Self {
         match item {
             Item::Event { generation, event } => Self::Event { generation, event },
+            Item::Gap(dropped) => Self::Lagged(dropped),
             Item::Other(other) => *other,
         }
     }
@@ -87,7 +95,7 @@ pub enum ClientEvent<E> {
         /// What is known of the message.
         reject: Reject,
     },
-    /// This subscriber was too slow: so many items before the next one were dropped.
+    /// This subscriber was too slow: so many items were dropped here, between the one before and the next.
     Lagged(u64),
     /// The connection still works, and a new one would be better: the server announced that it goes away, or
     /// the path has changed.
@@ -141,6 +149,6 @@ pub enum SubscriberPolicy {
     /// this policy that is never read stops the client's events for everybody.
     #[default]
     BackPressure,
-    /// Its oldest events are dropped, and [`Lagged`](ClientEvent::Lagged) says how many.
+    /// Its oldest events are dropped, and [`Lagged`](ClientEvent::Lagged) says how many, in their place.
     DropOldest,
 }

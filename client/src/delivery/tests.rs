@@ -128,10 +128,31 @@ fn rule_6_a_lossy_subscriber_is_told_how_much_it_lost_and_loses_no_state() {
     hub.push(state(2));
     hub.flush();
     assert!(has_room(&mut hub), "it never stops the others");
-    assert_eq!(read(&mut subscription).0, ["lagged 7", "s1", "8", "9", "10", "s2"]);
+    assert_eq!(
+        read(&mut subscription).0,
+        ["s1", "lagged 7", "8", "9", "10", "s2"],
+        "in the place of the gap"
+    );
     hub.push(event(11));
     hub.flush();
     assert_eq!(read(&mut subscription).0, ["11"], "said once");
+}
+
+#[test]
+fn rule_6_each_gap_is_told_in_its_place_and_neighbours_are_one() {
+    let (registry, mut hub) = hub();
+    let mut subscription = registry.subscribe(2, DROP_OLDEST);
+    for item in [event(1), event(2), state(1), event(3), event(4), state(2), event(5)] {
+        hub.push(item);
+    }
+    hub.flush();
+    // Handed over in pieces, it is told the same.
+    for item in [event(6), state(3), event(7)] {
+        hub.push(item);
+        hub.flush();
+    }
+    let expected = ["lagged 2", "s1", "lagged 2", "s2", "lagged 1", "6", "s3", "7"];
+    assert_eq!(read(&mut subscription).0, expected);
 }
 
 #[test]
@@ -167,7 +188,13 @@ fn a_subscription_that_is_never_read_is_bounded() {
     hub.flush();
     assert_eq!(hub.depth(), 4 + 2 * SLACK);
     let (items, _) = read(&mut never);
-    assert_eq!(items[0], format!("lagged {}", 20_000 - 4 - 2 * SLACK));
+    let lagged = items.iter().filter_map(|item| item.strip_prefix("lagged ")?.parse::<usize>().ok());
+    assert_eq!(lagged.sum::<usize>(), 20_000 - 4 - 2 * SLACK);
+    assert!(
+        items[0].starts_with("lagged ") && items.len() < 2 * (4 + 2 * SLACK) + 2,
+        "{} items",
+        items.len()
+    );
     assert_eq!(items.last().unwrap(), "s9999");
 }
 
@@ -279,14 +306,17 @@ proptest! {
         let (registry, mut hub) = hub();
         let policy = if lossy { DROP_OLDEST } else { BACK_PRESSURE };
         let mut subscription = registry.subscribe(capacity, policy);
-        let (mut pushed, mut read, mut lagged, mut last) = (0u64, 0u64, 0u64, None);
+        let (mut pushed, mut lagged, mut next) = (0u64, 0u64, 0u64);
         let mut take = |item: Item| match item {
             ClientEvent::Event { event, .. } => {
-                assert!(last.is_none_or(|last| last < event));
-                last = Some(event);
-                read += 1;
+                assert_eq!(event, next, "what is missing before it was told right there");
+                next += 1;
             }
-            ClientEvent::Lagged(n) => lagged += n,
+            ClientEvent::Lagged(n) => {
+                assert!(n > 0);
+                lagged += n;
+                next += n;
+            }
             _ => unreachable!(),
         };
         for (what, count) in steps {
@@ -310,7 +340,7 @@ proptest! {
         while let Some(Some(item)) = subscription.next().now_or_never() {
             take(item);
         }
-        prop_assert_eq!(read + lagged, pushed);
+        prop_assert_eq!(next, pushed);
         prop_assert!(lossy || lagged == 0);
     }
 }
