@@ -188,10 +188,11 @@ impl<Ev> Client<Ev> {
         self.shared.system.wish(Wish::Disconnect);
     }
 
-    /// As [`disconnect_system`](Self::disconnect_system), without a close handshake: for recovery, when the path
-    /// is known to be dead.
-    pub fn abandon(&self) {
-        self.shared.system.wish(Wish::Abandon);
+    /// Drops the connection of this generation, or the attempt, with the source `SystemInitiated` and without a close
+    /// handshake: for recovery, when its path is known to be dead. Does nothing when another one has taken its place in
+    /// the meantime.
+    pub fn abandon(&self, generation: u64) {
+        self.shared.system.wish(Wish::Abandon(generation));
     }
 
     /// Makes a newer connection beside the live one and puts it in its place: for recovery, and for an

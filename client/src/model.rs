@@ -152,7 +152,7 @@ fn input(fact: Fact, generation: u64) -> Input {
         Fact::Disconnect => Input::Disconnect(frame(CloseCode::NORMAL)),
         Fact::Reconnect => Input::Reconnect,
         Fact::DisconnectSystem => Input::DisconnectSystem(frame(CloseCode::SYSTEM)),
-        Fact::Abandon => Input::Abandon,
+        Fact::Abandon => Input::Abandon { generation },
         Fact::Replace => Input::Replace,
         Fact::Opened(local_addr) => Input::Opened { generation, local_addr, peer_addr: None },
         Fact::OpenFailed(error) => Input::OpenFailed { generation, error },

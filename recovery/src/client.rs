@@ -65,9 +65,11 @@ pub trait RecoverableClient: Send + 'static {
     /// Never overrides the user's own disconnect.
     fn disconnect_system(&self);
 
-    /// As [`disconnect_system`](Self::disconnect_system), when the path is known to be dead: nobody would hear
-    /// a close frame, so a client that can should drop its socket at once instead of waiting for the answer.
-    fn abandon(&self) {
+    /// As [`disconnect_system`](Self::disconnect_system), when the path of the connection of this generation is known to
+    /// be dead: nobody would hear a close frame, so a client that can should drop its socket at once instead of waiting
+    /// for the answer. A client whose generation is another one by now should do nothing; by default it is not asked.
+    fn abandon(&self, generation: u64) {
+        let _ = generation;
         self.disconnect_system();
     }
 

@@ -95,7 +95,9 @@ pub(crate) fn carry_out<C: RecoverableClient>(client: &C, decision: Decision) {
         Decision::Connect { cause, .. } => client.reconnect_because(cause),
         Decision::Replace { cause, .. } => client.replace_because(cause),
         Decision::Probe { deadline, .. } => client.probe(deadline),
-        Decision::Disconnect { cause: Cause::PathChanged | Cause::WokeUp } => client.abandon(),
+        Decision::Disconnect { generation, cause: Cause::PathChanged | Cause::WokeUp } => {
+            client.abandon(generation);
+        }
         Decision::Disconnect { .. } => client.disconnect_system(),
         Decision::ConnectAfter { .. }
         | Decision::ReplaceAfter { .. }

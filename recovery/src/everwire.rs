@@ -36,8 +36,8 @@ impl<Ev: Send + 'static> RecoverableClient for Client<Ev> {
         Self::disconnect_system(self);
     }
 
-    fn abandon(&self) {
-        Self::abandon(self);
+    fn abandon(&self, generation: u64) {
+        Self::abandon(self, generation);
     }
 
     fn probe(&self, deadline: Duration) {

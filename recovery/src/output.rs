@@ -80,6 +80,8 @@ pub enum Decision {
     },
     /// Disconnect with the source `SystemInitiated`.
     Disconnect {
+        /// Which connection or attempt, so that none which has taken its place in the meantime is meant.
+        generation: u64,
         /// Why. After [`Cause::PathChanged`] and [`Cause::WokeUp`] the socket is dead, and nobody would hear a
         /// close frame.
         cause: Cause,
@@ -119,7 +121,7 @@ impl Decision {
             | Self::Replace { cause, .. }
             | Self::ReplaceAfter { cause, .. }
             | Self::Probe { cause, .. }
-            | Self::Disconnect { cause } => Some(cause),
+            | Self::Disconnect { cause, .. } => Some(cause),
             Self::Stop { .. } => None,
         }
     }

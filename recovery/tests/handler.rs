@@ -18,7 +18,7 @@ use tokio::{
 enum Asked {
     Reconnect,
     Disconnect,
-    Abandon,
+    Abandon(u64),
     Probe(Duration),
     Suggested(bool),
     Viable(bool),
@@ -55,8 +55,8 @@ impl RecoverableClient for Scripted {
         self.note(Asked::Disconnect);
     }
 
-    fn abandon(&self) {
-        self.note(Asked::Abandon);
+    fn abandon(&self, generation: u64) {
+        self.note(Asked::Abandon(generation));
     }
 
     fn probe(&self, deadline: Duration) {
@@ -183,7 +183,7 @@ async fn rule_5_hints_become_requests() {
 
     network.send(moved.with_addresses(vec![elsewhere])).unwrap();
     settle().await;
-    assert_eq!(script.asked(), [Asked::Abandon, Asked::Viable(false)]);
+    assert_eq!(script.asked(), [Asked::Abandon(1), Asked::Viable(false)]);
     let closed = ConnectionState::Disconnected(DisconnectionSource::SystemInitiated);
     script.show(closed, true).await;
     assert_eq!(script.asked(), [Asked::Reconnect], "at once");

@@ -19,7 +19,8 @@ use super::Notice;
 pub(crate) enum Wish {
     Reconnect(&'static str),
     Disconnect,
-    Abandon,
+    /// The connection of this generation.
+    Abandon(u64),
     Replace(&'static str),
     Probe(Duration),
     Notify(Notice),

@@ -17,8 +17,9 @@ pub(crate) enum Input {
     Reconnect,
     /// Recovery wants this connection to end.
     DisconnectSystem(CloseFrame),
-    /// Recovery knows that the path is dead: as above, without a close handshake that nobody would hear.
-    Abandon,
+    /// Recovery knows that the path of this connection is dead: as above, without a close handshake that nobody would
+    /// hear.
+    Abandon { generation: u64 },
     /// Recovery wants a newer connection beside this one, to put it in its place.
     Replace,
     /// The engine opened the connection.
@@ -55,10 +56,10 @@ impl Input {
             | Self::Disconnect(_)
             | Self::Reconnect
             | Self::DisconnectSystem(_)
-            | Self::Abandon
             | Self::Replace
             | Self::Timeout => None,
-            Self::Opened { generation, .. }
+            Self::Abandon { generation }
+            | Self::Opened { generation, .. }
             | Self::OpenFailed { generation, .. }
             | Self::Established { generation }
             | Self::AuthenticationFailed { generation, .. }

@@ -230,7 +230,7 @@ impl Lifecycle {
                 self.close(now, DisconnectionSource::SystemInitiated, frame, false);
             }
 
-            (S::Connecting | S::Authenticating | S::Connected(_), Input::Abandon) => {
+            (S::Connecting | S::Authenticating | S::Connected(_), Input::Abandon { .. }) => {
                 let source = DisconnectionSource::SystemInitiated;
                 self.enter(S::Disconnecting(source.clone()));
                 self.outputs.push_back(Output::Drop);

@@ -195,8 +195,8 @@ impl Lifecycle {
                 return self.give_up(frame, source).map(Input::DisconnectSystem);
             }
             // The connection is over, or as good as. Its successor takes its place, ready or not.
-            Input::Abandon | Input::NoPong { .. } | Input::Ended { .. } if ready => self.switch(),
-            Input::Abandon => self.succeed(now, DisconnectionSource::SystemInitiated),
+            Input::Abandon { .. } | Input::NoPong { .. } | Input::Ended { .. } if ready => self.switch(),
+            Input::Abandon { .. } => self.succeed(now, DisconnectionSource::SystemInitiated),
             Input::NoPong { .. } => self.succeed(now, DisconnectionSource::NoPongReceived),
             Input::Ended { close, error, .. } => {
                 let reason = ServerReason { close, api_error: self.announced.take(), engine_error: error };

@@ -113,6 +113,10 @@ fn system() -> Input {
     Input::DisconnectSystem(frame(CloseCode::SYSTEM))
 }
 
+fn abandon() -> Input {
+    Input::Abandon { generation: 1 }
+}
+
 fn announced(code: i64) -> Input {
     Input::ErrorAnnounced { generation: 1, error: ApiError::new(code, "") }
 }
@@ -154,7 +158,7 @@ fn rule_2_every_state_and_every_input() {
         (disconnect(), [STAY, BOTH, CLOSE, CLOSE, CLOSE, STAY]),
         (Input::Reconnect, [STAY, STAY, STAY, STAY, STAY, OPEN]),
         (system(), [STAY, BOTH, CLOSE, CLOSE, STAY, STAY]),
-        (Input::Abandon, [STAY, BOTH, BOTH, BOTH, STAY, STAY]),
+        (abandon(), [STAY, BOTH, BOTH, BOTH, STAY, STAY]),
         (Input::Replace, [STAY; 6]),
         (going_away(), [STAY; 6]),
         (opened(), [STAY, &["Authenticating"], STAY, STAY, STAY, STAY]),
@@ -322,7 +326,7 @@ fn invariant_6_a_users_disconnect_wins_in_every_state() {
         world.tell(disconnect());
         assert!(!world.core.snapshot().wanted, "{state}");
         // Whatever recovery wants, and whatever comes later, nothing opens again.
-        for input in [Input::Reconnect, system(), Input::Abandon, opened(), health_check("a"), ended(1006)] {
+        for input in [Input::Reconnect, system(), abandon(), opened(), health_check("a"), ended(1006)] {
             world.tell(input);
         }
         world.wait(Duration::from_secs(60)).tell(Input::Reconnect);
@@ -421,7 +425,7 @@ fn invariant_5_every_attempt_has_exactly_one_end() {
                 2 => disconnect(),
                 3 => Input::Reconnect,
                 4 => system(),
-                5 => Input::Abandon,
+                5 => Input::Abandon { generation },
                 6 | 7 => Input::Opened { generation, local_addr: None, peer_addr: None },
                 8 => Input::OpenFailed {
                     generation,

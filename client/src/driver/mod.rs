@@ -243,7 +243,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 let frame = self.settings.close_frame(&DisconnectionSource::SystemInitiated);
                 self.tell(Input::DisconnectSystem(frame));
             }
-            Wish::Abandon => self.tell(Input::Abandon),
+            Wish::Abandon(generation) => self.tell(Input::Abandon { generation }),
             Wish::Replace(cause) => {
                 if self.core.state().is_connected() {
                     self.cause = cause;

@@ -133,7 +133,7 @@ async fn story(mut random: Choices) -> usize {
             8 => client.reconnect(),
             9 => client.disconnect_system(),
             10 => client.probe(Duration::from_millis(random.u64(1..3000))),
-            11 => client.abandon(),
+            11 => client.abandon(client.state().generation),
             12 | 13 => client.replace(),
             _ => sleep(Duration::from_millis(random.u64(0..20_000))).await,
         }

@@ -168,7 +168,7 @@ impl RecoveryCore {
         let under_way = self.client.state.is_connecting() || self.client.state.is_connected();
         if self.client.wanted && under_way && self.attempt.intent.is_none() {
             self.attempt.intent = Some(cause);
-            self.decided(Decision::Disconnect { cause });
+            self.decided(Decision::Disconnect { generation: self.client.generation, cause });
         }
     }
 

@@ -688,7 +688,7 @@ fn rule_4_same_seed_same_decisions() {
 fn rule_5_the_connections_own_address_is_gone_so_it_reconnects_at_once() {
     let mut world = World::connected();
     let decisions = world.network(online("10.0.9.9", &["10.0.9.9"]));
-    assert_eq!(decisions, [Decision::Disconnect { cause: Cause::PathChanged }]);
+    assert_eq!(decisions, [Decision::Disconnect { generation: 1, cause: Cause::PathChanged }]);
     assert_eq!(world.network(online("10.0.9.9", &["10.0.9.9"])), [], "asked once");
     assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::PathChanged));
     assert_eq!(world.notices, [Notice::ViabilityChanged(false)]);
@@ -756,7 +756,7 @@ fn rule_5_unknown_network_does_not_block_a_retry() {
 #[test]
 fn rule_5_woke_up_after_long_reconnects_and_after_short_probes() {
     let mut world = World::connected();
-    assert_eq!(world.network(woke_up(61)), [Decision::Disconnect { cause: Cause::WokeUp }]);
+    assert_eq!(world.network(woke_up(61)), [Decision::Disconnect { generation: 1, cause: Cause::WokeUp }]);
     assert_eq!(world.network(woke_up(10)), [], "nobody probes what is given up");
     assert!(connects(&world.closes(DisconnectionSource::SystemInitiated), Cause::WokeUp));
 
@@ -801,7 +801,7 @@ fn rule_5_background_disconnects_after_a_grace_and_foreground_connects_once() {
     let mut world = World::connected();
     assert_eq!(world.tell(Input::Lifecycle(Lifecycle::Background)), []);
     assert_eq!(world.passes(MS(9_999)), []);
-    assert_eq!(world.passes(MS(1)), [Decision::Disconnect { cause: Cause::Background }]);
+    assert_eq!(world.passes(MS(1)), [Decision::Disconnect { generation: 1, cause: Cause::Background }]);
     let hold = world.closes(DisconnectionSource::SystemInitiated);
     assert_eq!(hold, [Decision::Hold { cause: Cause::Background }]);
     assert_eq!(world.passes(S(86_400)), []);
@@ -887,7 +887,7 @@ fn rule_5_a_repeated_background_does_not_begin_the_grace_again() {
     world.tell(Input::Lifecycle(Lifecycle::Background));
     world.passes(S(6));
     world.tell(Input::Lifecycle(Lifecycle::Background));
-    assert_eq!(world.passes(S(4)), [Decision::Disconnect { cause: Cause::Background }]);
+    assert_eq!(world.passes(S(4)), [Decision::Disconnect { generation: 1, cause: Cause::Background }]);
 }
 
 #[test]

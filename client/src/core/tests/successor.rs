@@ -77,7 +77,7 @@ fn rule_2a_every_phase_and_every_input() {
         (Input::Replace, [NONE; 4]),
         (disconnect(), [USER, USER, RESUME_USER, USER]),
         (system(), [SYSTEM, SYSTEM, RESUME_SYSTEM, USER]),
-        (Input::Abandon, [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
+        (abandon(), [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
         // About the connection.
         (ended(1012), [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
         (no_pong(), [TO_DIAL, TO_AUTH, SWITCH, SWITCH]),
@@ -186,11 +186,12 @@ fn rule_2a_late_events_of_the_replaced_connection_change_nothing() {
     let mut world = at("Draining");
     world.tell(ended(4002));
     world.said.clear();
-    for late in [ended(1000), no_pong(), health_check("a"), announced(1), drained(), refused(), flushed()] {
+    let of_the_peer = [ended(1000), health_check("a"), announced(1), drained(), refused(), flushed()];
+    for late in of_the_peer.into_iter().chain([no_pong(), abandon()]) {
         world.tell(late.clone());
         assert!(world.said.is_empty(), "{late:?}");
     }
-    assert_eq!(world.core.stale(), 7);
+    assert_eq!(world.core.stale(), 8);
     assert_eq!(world.core.snapshot().generation, 2);
 }
 

@@ -21,7 +21,8 @@ use crate::{RecoverableClient, driver};
 pub(super) enum Wish {
     Reconnect,
     Disconnect,
-    Abandon,
+    /// The connection of this generation.
+    Abandon(u64),
     Replace,
     Probe(Duration),
 }
@@ -285,7 +286,10 @@ impl World {
             Some(Wish::Reconnect) if self.has(Bug::RetryRevivesAWithdrawnWish) => self.tell(Fact::Connect),
             Some(Wish::Reconnect) => self.tell(Fact::Reconnect),
             Some(Wish::Disconnect) => self.tell(Fact::DisconnectSystem),
-            Some(Wish::Abandon) => self.tell(Fact::Abandon),
+            Some(Wish::Abandon(generation)) => {
+                self.client.handle(self.now, Fact::Abandon, self.stored.generation - generation);
+                self.drain_client();
+            }
             Some(Wish::Replace) => self.tell(Fact::Replace),
             Some(Wish::Probe(deadline)) => self.ping.probe(self.now, deadline),
             None => {}
@@ -324,7 +328,14 @@ impl Hash for World {
             _ => None,
         };
         self.recovery().summary(self.now, failed).hash(hasher);
-        (self.needs_health_check, self.luck, self.unseen, &self.wishes).hash(hasher);
+        (self.needs_health_check, self.luck, self.unseen, self.wishes.len()).hash(hasher);
+        for wish in &self.wishes {
+            match *wish {
+                Wish::Abandon(generation) => Wish::Abandon((self.stored.generation - generation).min(2)),
+                other => other,
+            }
+            .hash(hasher);
+        }
         (self.dialling, self.socket, self.flushing, self.message).hash(hasher);
         self.beside.summary().hash(hasher);
         let generation = self.stored.generation;
@@ -409,8 +420,8 @@ impl RecoverableClient for Asks {
         self.ask(Wish::Disconnect);
     }
 
-    fn abandon(&self) {
-        self.ask(Wish::Abandon);
+    fn abandon(&self, generation: u64) {
+        self.ask(Wish::Abandon(generation));
     }
 
     fn replace(&self) {
