@@ -244,3 +244,92 @@ impl fmt::Display for ServerReason {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use everwire_engine::EngineErrorKind;
+
+    use super::*;
+
+    fn by_server(reason: ServerReason) -> DisconnectionSource {
+        DisconnectionSource::ServerInitiated(reason)
+    }
+
+    fn frame(code: u16, reason: &str) -> CloseFrame {
+        CloseFrame::new(code, reason.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_state_tells_its_name_and_why_it_is_closed() {
+        let source = DisconnectionSource::NoPongReceived;
+        for (state, name, connecting, closed) in [
+            (ConnectionState::Initialized, "Initialized", false, false),
+            (ConnectionState::Connecting, "Connecting", true, false),
+            (ConnectionState::Authenticating, "Authenticating", true, false),
+            (ConnectionState::Connected(HealthCheckInfo::default()), "Connected", false, false),
+            (ConnectionState::Disconnecting(source.clone()), "Disconnecting", false, true),
+            (ConnectionState::Disconnected(source), "Disconnected", false, true),
+        ] {
+            assert_eq!(state.name(), name);
+            assert_eq!(state.is_connecting(), connecting, "{name}");
+            assert_eq!(state.is_connected(), name == "Connected");
+            assert_eq!(
+                state.source().map(DisconnectionSource::name),
+                closed.then_some("NoPongReceived"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_source_is_one_line_with_all_that_is_known() {
+        let error = ApiError::new(40, "token expired");
+        let timeout = |stage| DisconnectionSource::ConnectTimeout { stage };
+        let all = ServerReason {
+            close: Some(frame(1000, "bye\n")),
+            api_error: Some(error.clone()),
+            engine_error: Some(EngineError::new(EngineErrorKind::Protocol, Stage::Open)),
+        };
+        let closed = EngineError::new(EngineErrorKind::Protocol, Stage::Open).to_string();
+        for (source, words) in [
+            (DisconnectionSource::UserInitiated, "UserInitiated"),
+            (DisconnectionSource::SystemInitiated, "SystemInitiated"),
+            (DisconnectionSource::NoPongReceived, "NoPongReceived"),
+            (DisconnectionSource::Replaced, "Replaced"),
+            (timeout(AttemptStage::Engine(Stage::Tls)), "ConnectTimeout: tls"),
+            (
+                timeout(AttemptStage::Authentication),
+                "ConnectTimeout: authentication, or no health check came (for servers without: `protocol_pings()`)",
+            ),
+            (
+                DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(error.clone())),
+                "AuthenticationFailed: the server refused the credentials (API error 40 \"token expired\")",
+            ),
+            (
+                by_server(ServerReason::default()),
+                "ServerInitiated: the connection ended without a close frame (1006)",
+            ),
+            (by_server(ServerReason::closed(Some(frame(1012, "")))), "ServerInitiated: close code 1012"),
+            (
+                by_server(all),
+                &format!(
+                    "ServerInitiated: API error 40 \"token expired\"; close code 1000 \"bye\\n\"; {closed}"
+                ),
+            ),
+        ] {
+            assert_eq!(source.to_string(), words);
+            assert!(words.starts_with(source.name()), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_servers_error_is_found_wherever_it_came() {
+        let error = ApiError::new(7, "");
+        let refused = DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(error.clone()));
+        let announced = by_server(ServerReason::api_error(error.clone()));
+        assert_eq!((refused.api_error(), announced.api_error()), (Some(&error), Some(&error)));
+        assert!(refused.server_reason().is_none() && announced.server_reason().is_some());
+        assert!(DisconnectionSource::Replaced.api_error().is_none());
+        assert_eq!(announced.server_reason().map(ServerReason::close_code), Some(CloseCode::ABNORMAL));
+    }
+}

@@ -87,6 +87,47 @@ fn what_the_peer_has_no_more_is_skipped_and_what_is_there_comes_back() {
     assert_eq!(receiver.ack(), 0);
 }
 
+#[test]
+fn each_half_tells_how_far_it_is_and_prints_no_message() {
+    let mut sender = ReliableSender::new(limits(2));
+    assert_eq!((sender.sent(), sender.len(), sender.is_empty()), (0, 0, true));
+    sender.push("s3cret", 6).unwrap();
+    sender.push("s3cret", 7).unwrap();
+    assert_eq!((sender.sent(), sender.len(), sender.is_empty()), (2, 2, false));
+    assert_eq!(format!("{sender:?}"), "ReliableSender { sent: 2, unacked: 2, bytes: 13, .. }");
+    let full = sender.push("s3cret", 1).unwrap_err();
+    assert_eq!(format!("{full}, {full:?}"), "too many messages are not acknowledged yet, Full(..)");
+    sender.acked(2).unwrap();
+    assert_eq!((sender.sent(), sender.len(), sender.is_empty()), (2, 0, true));
+    assert_eq!(format!("{sender:?}"), "ReliableSender { sent: 2, unacked: 0, bytes: 0, .. }");
+
+    let mut receiver = ReliableReceiver::new(limits(2));
+    receiver.receive(2, "s3cret");
+    assert_eq!(
+        format!("{receiver:?}"),
+        "ReliableReceiver { taken: 0, missing: Some(Gap { from: 1, to: 1 }), .. }"
+    );
+}
+
+#[test]
+fn a_limit_of_no_messages_lets_one_through_at_a_time() {
+    let mut sender = ReliableSender::new(limits(0));
+    assert_eq!(sender.push('a', 1), Ok(1));
+    assert_eq!(sender.push('b', 1), Err(Full('b')));
+    let mut receiver = ReliableReceiver::new(limits(0));
+    assert_eq!(receiver.receive(2, 'b'), Received::BeyondWindow);
+    assert_eq!(receiver.receive(1, 'a'), Received::New);
+}
+
+#[test]
+fn a_session_that_cannot_go_on_says_why() {
+    let error = ReliableSender::<u8>::new(limits(1)).resume(3).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the peer acknowledges message 3, and only 0 were sent: start a new session"
+    );
+}
+
 /// One side of a session.
 struct Side {
     sender: ReliableSender<u64>,

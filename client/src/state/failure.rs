@@ -144,3 +144,38 @@ impl StdError for AuthenticationError {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_servers_is_told_with_its_code_and_its_words_quoted() {
+        let error = ApiError::new(40, "token \"x\" expired").with_status(401);
+        assert_eq!(error.to_string(), r#"API error 40 "token \"x\" expired""#);
+        assert_eq!((error.status, error.unrecoverable), (Some(401), false));
+        let bare = ApiError::new(-7, "").unrecoverable();
+        assert_eq!((bare.to_string().as_str(), bare.unrecoverable), ("API error -7", true));
+    }
+
+    #[test]
+    fn a_failed_authentication_says_what_failed_and_keeps_its_cause_for_whoever_asks() {
+        for (kind, words) in [
+            (AuthenticationErrorKind::Failed, "credentials could not be produced"),
+            (AuthenticationErrorKind::Panicked, "the authentication panicked"),
+            (AuthenticationErrorKind::Timeout, "credentials were not produced in time"),
+            (AuthenticationErrorKind::Refused, "the server refused the credentials"),
+            (AuthenticationErrorKind::RefusedTwice, "the provider returned refused credentials again"),
+        ] {
+            let error = AuthenticationError::new(kind);
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
+            assert!(error.source().is_none());
+            let told = error.with_api_error(Some(ApiError::new(40, "")));
+            assert_eq!(told.to_string(), format!("{words} (API error 40)"));
+        }
+        let error = AuthenticationError::failed("the keychain is locked");
+        assert_eq!(error.kind(), AuthenticationErrorKind::Failed);
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the keychain is locked"));
+        assert!(format!("{error:?}").contains("keychain"));
+    }
+}
