@@ -457,6 +457,9 @@ mod tests {
             assert_eq!(decide(&refused(status, Some("7"))), told(Cause::RetryAfter, 7), "{status}");
         }
         assert_eq!(decide(&refused(503, Some("86400"))), told(Cause::RetryAfter, 600));
+        let patient = DecisionTable::default().retry_after_cap(Duration::from_secs(3_600));
+        let asked = refused(503, Some("86400"));
+        assert_eq!(patient.decide(&Evidence::new(&asked)), told(Cause::RetryAfter, 3_600));
         assert_eq!(decide(&refused(503, Some("soon"))), Verdict::retry(Cause::UpgradeRefused));
         assert_eq!(decide(&refused(404, Some("7"))), Verdict::Stop(StopReason::UpgradeRefused(404)));
 
@@ -572,6 +575,12 @@ mod tests {
                 "{source}"
             );
         }
+    }
+
+    #[test]
+    fn a_table_of_any_kind_prints_by_its_trait() {
+        let table: Box<dyn Decide> = Box::new(DecisionTable::default());
+        assert_eq!(format!("{table:?}"), "Decide");
     }
 
     #[test]

@@ -176,6 +176,18 @@ mod tests {
     }
 
     #[test]
+    fn rule_8_2_how_long_it_rests_may_be_set() {
+        let mut pool = pool(&[("a", 1), ("b", 1)]).penalty(S(2), S(3));
+        let mut now = t0();
+        for penalty in [2, 3, 3] {
+            pool.failed(now, &"a");
+            assert!((0..100).all(|_| pool.pick(now + S(penalty - 1)) == "b"), "{penalty}");
+            now += S(penalty);
+            assert!((0..100).any(|_| pool.pick(now) == "a"), "{penalty}");
+        }
+    }
+
+    #[test]
     fn rule_8_2_when_all_have_failed_the_one_that_rests_shortest_is_tried() {
         let mut pool = pool(&[("a", 1), ("b", 100)]);
         let now = t0();

@@ -210,3 +210,44 @@ pub enum RecoveryStatus {
         elapsed: Duration,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_tells_its_name_its_cause_its_attempt_and_its_delay() {
+        let (cause, attempt, delay) = (Cause::DialFailed, 3, Duration::from_secs(7));
+        let zero = Duration::ZERO;
+        let stop = Decision::Stop { reason: StopReason::TooLarge, attempts: 3, elapsed: delay };
+        for (decision, name, why, which, wait) in [
+            (Decision::Connect { cause, attempt }, "connect", Some(cause), Some(3), Some(zero)),
+            (
+                Decision::ConnectAfter { delay, cause, attempt },
+                "connect_after",
+                Some(cause),
+                Some(3),
+                Some(delay),
+            ),
+            (Decision::Hold { cause }, "hold", Some(cause), None, None),
+            (Decision::Replace { cause, attempt }, "replace", Some(cause), Some(3), Some(zero)),
+            (
+                Decision::ReplaceAfter { delay, cause, attempt },
+                "replace_after",
+                Some(cause),
+                Some(3),
+                Some(delay),
+            ),
+            (Decision::Probe { deadline: delay, cause }, "probe", Some(cause), None, None),
+            (Decision::Disconnect { cause }, "disconnect", Some(cause), None, None),
+            (stop, "stop", None, None, None),
+        ] {
+            assert_eq!(decision.name(), name);
+            assert_eq!(
+                (decision.cause(), decision.attempt(), decision.delay()),
+                (why, which, wait),
+                "{name}"
+            );
+        }
+    }
+}

@@ -382,6 +382,9 @@ mod tests {
         let mut behind = situation(&unknown);
         behind.lifecycle = Lifecycle::Background;
         assert_eq!(policy.rule(&behind), Ruling::Wait(None));
+        behind.cause = Cause::UserAsked;
+        assert_eq!(policy.rule(&behind), Ruling::Allow, "who asks for it, waits for it");
+        behind.cause = Cause::ConnectionLost;
         behind.lifecycle = Lifecycle::Foreground;
         assert_eq!(policy.rule(&behind), Ruling::Allow);
     }
@@ -450,5 +453,10 @@ mod tests {
         assert_eq!(field(&NetworkAvailable::new().poll(Duration::ZERO)), "poll");
         assert_eq!(field(&UserWants::new().and(RetryBudget::new(0, S(1)))), "capacity");
         assert_eq!(field(&RetryBudget::new(1, Duration::ZERO).or(UserWants::new())), "refill");
+        let boxed: Box<dyn ReconnectionPolicy> = Box::new(RetryBudget::new(0, S(1)));
+        assert_eq!(field(&boxed), "capacity", "in a box too");
+        assert_eq!(format!("{boxed:?}"), "ReconnectionPolicy");
+        let sound = RetryBudget::new(1, S(1)).and(NetworkAvailable::new()).or(UserWants::new());
+        assert_eq!(sound.validate(), Ok(()));
     }
 }

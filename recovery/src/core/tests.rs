@@ -1,5 +1,7 @@
 //! The rules as sentences, on virtual time.
 
+mod ending;
+mod hints;
 mod model;
 mod random;
 mod replacing;

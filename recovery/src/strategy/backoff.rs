@@ -135,5 +135,6 @@ mod tests {
         assert_eq!(first(&mut adapted, &mut rng), Duration::from_millis(500));
         assert!(adapted.delay(2, None, &mut rng) > Duration::from_millis(500));
         assert_eq!(first(&mut adapted, &mut rng), Duration::from_millis(500));
+        assert_eq!(format!("{adapted:?}"), "BackoffStrategy", "what it holds need not print");
     }
 }

@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn rule_4_full_jitter_is_the_default() {
+        let (mut full, mut default) = (Exponential::full(), Exponential::default());
+        for attempt in 1..50 {
+            let seeded = || Rng::seeded(attempt.into());
+            let delay = default.delay(attempt, None, &mut seeded());
+            assert_eq!(delay, full.delay(attempt, None, &mut seeded()), "{attempt}");
+        }
+    }
+
+    #[test]
     fn rule_4_the_resolution_is_a_millisecond() {
         let distinct: std::collections::HashSet<_> =
             draw(&mut Exponential::full(), 6, 6).into_iter().collect();

@@ -79,6 +79,9 @@ fn rule_2a_an_announcement_is_acted_on_within_half_of_the_notice() {
             let (delay, cause) = planned(&leaving(&mut world, notice)).unwrap();
             assert_eq!(cause, Cause::ServerLeaving);
             assert_eq!(leaving(&mut world, notice), [], "once");
+            let until = Some(world.now + delay);
+            let status = RecoveryStatus::Replacing { until, cause: Cause::ServerLeaving, attempt: 1 };
+            assert_eq!(world.core.status(), status);
             assert!(replaces(&world.passes(delay), Cause::ServerLeaving));
             assert!(matches!(world.core.status(), RecoveryStatus::Replacing { until: None, attempt: 1, .. }));
             delays.push(delay);
