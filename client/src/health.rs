@@ -406,6 +406,7 @@ mod tests {
         let recorder = HealthRecorder::default();
         let now = Instant::now();
         assert_eq!(recorder.read(now, (0, 0)).rtt, None);
+        assert_eq!(format!("{recorder:?}"), "HealthRecorder { .. }", "it prints without its lock");
         (1..=100).for_each(|ms| recorder.pong(Duration::from_millis(ms)));
         let rtt = recorder.read(now, (0, 0)).rtt.unwrap();
         assert_eq!((rtt.last, rtt.mean), (Duration::from_millis(100), Duration::from_micros(50_500)));

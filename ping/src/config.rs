@@ -193,8 +193,9 @@ mod tests {
         assert_eq!(error.to_string(), "interval must be longer than zero");
         let error = PingConfig::builder().pong_timeout(Duration::ZERO).build().unwrap_err();
         assert_eq!(error.to_string(), "pong_timeout must be longer than zero");
-        let error = PingConfig::builder().interval(Duration::MAX).build().unwrap_err();
+        let error = PingConfig::builder().interval(86_401 * SECOND).build().unwrap_err();
         assert_eq!(error.field(), "interval");
+        assert_eq!(error.to_string(), "interval of 86401s must be at most 86400s");
         assert!(PingConfig::builder().interval(LONGEST_INTERVAL).build().is_ok());
     }
 }

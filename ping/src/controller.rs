@@ -387,6 +387,14 @@ mod tests {
     }
 
     #[test]
+    fn the_timings_are_those_it_was_made_with() {
+        let config = PingConfig::builder().interval(7 * SECOND).build().unwrap();
+        let bench = Bench::new(config);
+        assert_eq!(bench.controller.config(), &config);
+        assert_ne!(bench.controller.config(), &PingConfig::default());
+    }
+
+    #[test]
     fn an_unsolicited_pong_changes_nothing() {
         let mut bench = Bench::connected();
         assert_eq!(bench.pong(20), None);

@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_has_words_of_its_own() {
+        for (kind, words) in [
+            (DecodeErrorKind::Syntax, "the message breaks the rules of its encoding"),
+            (DecodeErrorKind::Shape, "the message does not fit the event type"),
+            (DecodeErrorKind::Unsupported, "the decoder does not take this sort of message"),
+            (DecodeErrorKind::Panicked, "the decoder panicked"),
+            (DecodeErrorKind::Other, "the message could not be decoded"),
+        ] {
+            let error = DecodeError::from(kind);
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
+            assert!(error.source().is_none());
+        }
+    }
+
+    #[test]
     fn a_reject_tells_size_and_sort_and_no_payload() {
         let reject = Reject::new(&"t0ken".into(), DecodeErrorKind::Shape.into());
         let shown = format!("{reject} {reject:?}");

@@ -185,6 +185,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clone_skips_what_its_original_skips_and_by_default_nothing_is() {
+        let decoder = JsonDecoder::<Event>::new().skip_unknown("type", &["said"]);
+        let new = Message::from(r#"{"type":"new"}"#);
+        assert_eq!(decoder.clone().decode(&new), Ok(None));
+        assert_eq!(JsonDecoder::<Event>::default().decode(&new).unwrap_err().kind(), DecodeErrorKind::Shape);
+        assert_eq!(format!("{decoder:?}"), r#"JsonDecoder { known: Some(("type", ["said"])) }"#);
+    }
+
+    #[test]
     fn text_and_binary_messages_decode_alike() {
         let json = r#"{"type":"said","text":"grüezi \ud83d\ude00","at":7}"#;
         let mut decoder = JsonDecoder::<Event>::new();

@@ -198,6 +198,7 @@ mod tests {
             n += 1;
             if message.is_empty() { Ok(None) } else { Ok(Some(Nth(n))) }
         });
+        assert_eq!(format!("{decoder:?}"), "DecoderFn { .. }");
         assert_eq!(decoder.decode(&"a".into()), Ok(Some(Nth(1))));
         assert_eq!(decoder.decode(&"".into()), Ok(None));
         assert_eq!(decoder.decode(&"c".into()), Ok(Some(Nth(3))));

@@ -101,6 +101,12 @@ mod tests {
     }
 
     #[test]
+    fn rule_7_a_control_frame_is_no_event() {
+        let ping = Message::Ping(bytes::Bytes::from_static(b"{}"));
+        assert_eq!(StreamDecoder.decode(&ping).unwrap_err().kind(), DecodeErrorKind::Unsupported);
+    }
+
+    #[test]
     fn rule_7_connection_ok_is_the_health_check_that_ends_the_authentication() {
         let event = decode(
             r#"{"type":"connection.ok","connection_id":"conn-xyz","me":{"id":"user-42","role":"admin"},"created_at":"2026-01-02T03:04:05.123456789Z"}"#,

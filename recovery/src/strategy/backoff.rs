@@ -137,4 +137,19 @@ mod tests {
         assert_eq!(first(&mut adapted, &mut rng), Duration::from_millis(500));
         assert_eq!(format!("{adapted:?}"), "BackoffStrategy", "what it holds need not print");
     }
+
+    /// A `Backoff` that has ended stops nothing: the pause goes on, spread by half to either side.
+    #[test]
+    fn rule_4_a_back_off_that_ends_goes_on_with_its_last_pause() {
+        let mut ended = BackoffStrategy::new(backoff::backoff::Stop {});
+        let mut rng = Rng::seeded(1);
+        for (previous, last) in [(None, 30.0), (Some(Duration::from_secs(8)), 8.0)] {
+            let delays: Vec<_> =
+                (0..500).map(|_| ended.delay(2, previous, &mut rng).as_secs_f64() / last).collect();
+            let (least, most) =
+                delays.iter().fold((2.0, 0.0), |(least, most), delay| (delay.min(least), delay.max(most)));
+            assert!((0.5..0.52).contains(&least), "{least} of {last} s");
+            assert!((1.48..=1.5).contains(&most), "{most} of {last} s");
+        }
+    }
 }

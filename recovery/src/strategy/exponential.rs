@@ -215,5 +215,6 @@ mod tests {
         assert_eq!(field(Exponential::full().factor(0.5)), "factor");
         assert_eq!(field(Exponential::full().factor(f64::NAN)), "factor");
         assert_eq!(Exponential::full().validate(), Ok(()));
+        assert_eq!(Exponential::full().floor(MS(1_000)).cap(MS(1_000)).validate(), Ok(()), "all the same");
     }
 }

@@ -98,6 +98,24 @@ fn rule_2a_a_successor_under_way_is_the_attempt_that_follows() {
     assert_eq!(world.core.status(), RecoveryStatus::Connecting { attempt: 1 });
 }
 
+/// §2a: a successor that ended as we wanted it is no failure, and one that failed is of no matter where none is made.
+#[test]
+fn rule_2a_a_successor_that_was_not_to_be_is_not_judged() {
+    let failed = |world: &mut World, source: DisconnectionSource| {
+        world.client.replacement = Replacement::Failed { generation: 2, source: Arc::new(source) };
+        world.show()
+    };
+    for source in [DisconnectionSource::UserInitiated, DisconnectionSource::SystemInitiated] {
+        let mut world = World::connected();
+        world.client.can_replace = true;
+        assert_eq!(failed(&mut world, source), []);
+        assert_eq!((world.core.status(), &world.notices[..]), (RecoveryStatus::Idle, &[][..]));
+    }
+    let mut world = World::connected();
+    assert_eq!(failed(&mut world, dial_failed()), []);
+    assert_eq!(world.core.status(), RecoveryStatus::Idle);
+}
+
 /// §3: a source that no table knows is a loss, and an error that says nothing of the matter is worth a retry.
 #[test]
 fn rule_3_staying_away_for_ever_is_the_worse_mistake() {
@@ -115,7 +133,7 @@ fn rule_2a_a_policy_may_stop_a_replacement_at_the_last_moment() {
         fn rule(&self, situation: &Situation<'_>) -> Ruling {
             match situation.moment {
                 Moment::Firing => Ruling::Stop(StopReason::Policy("not now")),
-                _ => Ruling::Allow,
+                Moment::Planning => Ruling::Allow,
             }
         }
     }
@@ -130,13 +148,9 @@ fn rule_2a_a_policy_may_stop_a_replacement_at_the_last_moment() {
     assert_eq!(world.core.status(), RecoveryStatus::Idle);
 }
 
-/// A failed replacement of the client is judged once, whoever holds its source.
 #[test]
 fn what_a_core_prints_tells_its_client_its_slot_and_its_ladder() {
-    let mut world = World::waiting();
-    world.client.replacement =
-        Replacement::Failed { generation: 1, source: Arc::new(DisconnectionSource::NoPongReceived) };
-    world.show();
+    let world = World::waiting();
     let shown = format!("{:?}", world.core);
     for part in
         ["RecoveryCore { client: ", "Waiting { at: ", "attempts: 0", "Ladder { taken: 1, previous: None"]

@@ -168,8 +168,8 @@ fn rule_2a_the_options_say_how_often_a_path_that_flaps_costs_a_connection() {
     world.user_connects();
     world.opens();
     world.network(moved());
+    let asked = world.now + MS(250);
     assert!(matches!(world.passes(S(1))[..], [Decision::Replace { .. }]));
-    let asked = world.now - S(1) + MS(250);
     world.client.generation += 1;
     world.show();
     world.network(online(HOME, &[HOME, "10.0.9.9"]));
