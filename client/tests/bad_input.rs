@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use everwire_client::{
     Client, ClientBuilder, ClientEvent, CloseCode, CloseFrame, DecodeErrorKind, DisconnectionSource,
     EngineErrorKind, Message, RawDecoder, SendLimits, SendOutcome, decoder_fn,
     testing::{Line, Lines, Server},
 };
-use everwire_engine::{TungsteniteEngine, testing::ScriptedEngine};
+use everwire_engine::{
+    EngineError, Refusal, TungsteniteEngine,
+    testing::{ScriptedEngine, Step},
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     net::TcpListener,
@@ -194,4 +198,49 @@ async fn rule_1_the_close_frame_is_the_applications_choice() {
     let (_, code) = tokio::join!(client.disconnect(), server.close_code());
     assert_eq!(code, Some(4100));
     assert!(CloseFrame::new(1006, "").is_err(), "a code that is never sent is refused when it is given");
+}
+
+/// §8.4: what ended a connection is told fact by fact: the source, the close code with its words, the API's error, and
+/// the HTTP status of a refused upgrade.
+#[tokio::test(start_paused = true)]
+async fn rule_8_4_a_disconnection_tells_source_close_code_api_error_and_status_apart() {
+    let headers = [(http::header::RETRY_AFTER, http::HeaderValue::from_static("7"))].into_iter().collect();
+    let refusal = Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, headers, Bytes::new());
+    let engine = ScriptedEngine::new([Step::fail(EngineError::refused(refusal))]);
+    let client = builder().build(engine.clone()).unwrap();
+    let source = client.connect().await.unwrap_err().source;
+    assert_eq!(source.name(), "ServerInitiated");
+    let reason = source.server_reason().unwrap();
+    assert_eq!(
+        (reason.http_status(), reason.close.as_ref(), reason.api_error.as_ref()),
+        (Some(503), None, None)
+    );
+    assert_eq!(reason.refusal().unwrap().headers["retry-after"], "7");
+
+    let mut events = client.subscribe();
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    server.say("error 17 403 not allowed").await;
+    server.close(CloseCode::received(4403), "go away").await;
+    let told = async {
+        loop {
+            if let Some(ClientEvent::State(snapshot)) = events.next().await
+                && let Some(source) =
+                    snapshot.state.source().filter(|_| snapshot.state.name() == "Disconnected")
+            {
+                break source.clone();
+            }
+        }
+    };
+    let source = timeout(Duration::from_secs(1), told).await.unwrap();
+    let reason = source.server_reason().unwrap();
+    assert_eq!(
+        (reason.close_code().get(), reason.close.as_ref().unwrap().reason.as_str()),
+        (4403, "go away")
+    );
+    let error = reason.api_error.as_ref().unwrap();
+    assert_eq!((error.code, error.status, error.message.as_str()), (17, Some(403), "not allowed"));
+    assert_eq!(
+        (reason.http_status(), reason.engine_error.as_ref().map(|error| error.to_string())),
+        (None, None)
+    );
 }

@@ -194,3 +194,39 @@ async fn rule_8_2_a_pool_is_asked_before_each_attempt() {
         engine.requests().iter().map(|request| request.endpoint().host().to_owned()).collect();
     assert_eq!(hosts, ["heavy.test", "light.test", "ticket.test", "elsewhere.test", "heavy.test"]);
 }
+
+/// §8.5: the network, the socket and what was missed are three facts, each with a word of its own: a socket that lives
+/// on says nothing of the network, and one that is back says how long there was none.
+#[tokio::test(start_paused = true)]
+async fn rule_8_5_network_socket_and_what_was_missed_are_told_apart() {
+    let engine = ScriptedEngine::default();
+    let (status, monitor) = network();
+    let client = client(&engine);
+    let _recovery =
+        ConnectionRecoveryHandler::builder(client.clone()).monitor(monitor).seed(1).spawn().unwrap();
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    let mut events = client.subscribe();
+    status.send(NetworkStatus::offline()).unwrap();
+    server.say("still here").await;
+    sleep(Duration::from_secs(1)).await;
+    drop(server);
+    sleep(Duration::from_secs(1)).await;
+    status.send(NetworkStatus::online()).unwrap();
+    let _server = Server::accept_and_greet(&engine, "b").await;
+    sleep(Duration::from_secs(1)).await;
+    let told: Vec<_> = std::iter::from_fn(|| events.next().now_or_never().flatten())
+        .filter_map(|event| match event {
+            ClientEvent::ViabilityChanged(viable) => Some(format!("network {viable}")),
+            ClientEvent::State(snapshot) => Some(format!("socket {}", snapshot.state.name())),
+            ClientEvent::Reconnected { gap, .. } => Some(format!("missed {}", gap.as_secs())),
+            _ => None,
+        })
+        .collect();
+    // Without a connection there is nothing to judge the path by; whether there is a network is the monitor's to say.
+    let mut expected = vec!["network false".to_owned()];
+    for socket in ["Disconnected", "Connecting", "Authenticating", "Connected"] {
+        expected.push(format!("socket {socket}"));
+    }
+    expected.extend(["missed 1".to_owned(), "network true".to_owned()]);
+    assert_eq!(told, expected);
+}

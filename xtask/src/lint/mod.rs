@@ -5,6 +5,7 @@
 mod arrows;
 mod files;
 mod purity;
+mod rules;
 mod source;
 
 use std::{fs, io, path::Path, process::ExitCode};
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     exit(good)
 }
 
-/// Our own checks: arrows, purity, files.
+/// Our own checks: arrows, purity, files, rules.
 fn own() -> bool {
     let findings = match check(&root()) {
         Ok(findings) => findings,
@@ -55,7 +56,7 @@ fn own() -> bool {
     for finding in &findings {
         eprintln!("{}: {}", finding.place, finding.what);
     }
-    println!("arrows, purity and files: {} to repair", findings.len());
+    println!("arrows, purity, files and rules: {} to repair", findings.len());
     findings.is_empty()
 }
 
@@ -90,5 +91,7 @@ fn check(root: &Path) -> io::Result<Vec<Finding>> {
     }
     findings.extend(sources.iter().flat_map(files::check));
     findings.extend(purity::check(&sources));
+    let tests = sources.iter().flat_map(|source| rules::tests(source.code())).collect();
+    findings.extend(rules::check(&fs::read_to_string(root.join("docs/rules.md"))?, &tests));
     Ok(findings)
 }

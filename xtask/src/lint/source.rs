@@ -40,6 +40,11 @@ impl Source {
         format!("{}:{line}", self.path)
     }
 
+    /// Its code, without comments and texts.
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// Whether it says what it is, in its first line.
     pub(super) fn has_header(&self) -> bool {
         self.text.starts_with("//!") || self.text.starts_with("#![doc = include_str!(")
