@@ -239,8 +239,5 @@ async fn rule_8_4_a_disconnection_tells_source_close_code_api_error_and_status_a
     );
     let error = reason.api_error.as_ref().unwrap();
     assert_eq!((error.code, error.status, error.message.as_str()), (17, Some(403), "not allowed"));
-    assert_eq!(
-        (reason.http_status(), reason.engine_error.as_ref().map(|error| error.to_string())),
-        (None, None)
-    );
+    assert_eq!((reason.http_status(), reason.engine_error.as_ref().map(ToString::to_string)), (None, None));
 }
