@@ -239,7 +239,7 @@ mod tests {
                 Some(delay),
             ),
             (Decision::Probe { deadline: delay, cause }, "probe", Some(cause), None, None),
-            (Decision::Disconnect { cause }, "disconnect", Some(cause), None, None),
+            (Decision::Disconnect { generation: 1, cause }, "disconnect", Some(cause), None, None),
             (stop, "stop", None, None, None),
         ] {
             assert_eq!(decision.name(), name);

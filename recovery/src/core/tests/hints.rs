@@ -69,7 +69,7 @@ fn rule_5_probes_follow_each_other_after_their_deadline_at_the_earliest() {
 fn rule_5_woke_up_without_the_connections_address() {
     let mut world = World::connected();
     let elsewhere = online("10.0.9.9", &["10.0.9.9"]).with_hint(Hint::WokeUp { asleep: S(1) });
-    assert_eq!(world.network(elsewhere), [Decision::Disconnect { cause: Cause::PathChanged }]);
+    assert_eq!(world.network(elsewhere), [Decision::Disconnect { generation: 1, cause: Cause::PathChanged }]);
 }
 
 /// Whether a connection is viable is a question only while there is one.
@@ -158,7 +158,7 @@ fn the_options_say_how_long_the_background_is_waited_for() {
     world.opens();
     world.tell(Input::Lifecycle(Lifecycle::Background));
     assert_eq!(world.passes(MS(2_999)), []);
-    assert_eq!(world.passes(MS(1)), [Decision::Disconnect { cause: Cause::Background }]);
+    assert_eq!(world.passes(MS(1)), [Decision::Disconnect { generation: 1, cause: Cause::Background }]);
 }
 
 #[test]
