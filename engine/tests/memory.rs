@@ -140,6 +140,29 @@ fn settle(connection: &mut TungsteniteConnection) {
     assert!(connection.next().now_or_never().is_none());
 }
 
+/// A connection that nothing has come over yet is nearly all its answer's headers, and its socket.
+async fn an_idle_connection_is_small() {
+    const IDLE: isize = 6 << 10;
+    // The runtime's tables are there already.
+    drop(Server::connected().await);
+    let region = Region::new(ALLOCATOR);
+    let (server, mut connection) = Server::connected().await;
+    settle(&mut connection);
+    let idle = held(&region);
+    assert!(idle < IDLE, "{idle} bytes are held by an idle connection");
+    // Much comes, and then nothing: which the connection learns by the polls of its pings.
+    let sending = server.send(frame(0x82, &[7; 100]).repeat(1000));
+    for _ in 0..1000 {
+        next(&mut connection).await;
+    }
+    sending.join().unwrap();
+    for _ in 0..64 {
+        settle(&mut connection);
+    }
+    let again = held(&region);
+    assert!(again < IDLE, "{again} bytes are held by a connection that is idle again");
+}
+
 const MIB: usize = 1 << 20;
 const LIMIT: isize = 64 << 10;
 
@@ -387,6 +410,7 @@ async fn a_flood_of_pings_is_bounded() {
 async fn what_a_connection_holds_is_bounded_and_a_message_costs_no_allocation() {
     // What is lost would be waited for.
     let all = async {
+        an_idle_connection_is_small().await;
         a_message_costs_no_allocation().await;
         a_burst_is_given_back().await;
         nothing_is_lost_with_the_buffers().await;

@@ -11,7 +11,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::boundary::{Boundary, Mark};
+use super::{
+    appetite::Appetite,
+    boundary::{Boundary, Mark},
+};
 use crate::pipeline::Stream;
 
 /// A polled transport behind `Read` and `Write`: what is pending there is `WouldBlock` here.
@@ -24,6 +27,11 @@ pub(super) struct NonBlocking {
     waker: Waker,
     /// What the server sent behind its answer to the upgrade. Served first; empty nearly always.
     prefix: Bytes,
+    /// Bytes that were read before the buffer was to grow, for the one that has. The boundary knows of them.
+    kept: Bytes,
+    /// The buffer is to grow, and holds whole messages and nothing else; until it has, nothing more is read.
+    cut: bool,
+    appetite: Appetite,
     /// Where in the peer's messages the bytes stand that were read.
     boundary: Boundary,
     backlog: Backlog,
@@ -41,12 +49,52 @@ enum Backlog {
 
 impl NonBlocking {
     /// With `compression` the peer's messages may be compressed, and [`next_mark`](Self::next_mark) tells which are.
-    pub(super) fn new(io: Stream, prefix: Bytes, compression: bool) -> Self {
+    pub(super) fn new(io: Stream, prefix: Bytes, compression: bool, appetite: Appetite) -> Self {
         let mut boundary = Boundary::default();
         if compression {
             boundary.mark_messages();
         }
-        Self { io, waker: Waker::noop().clone(), prefix, boundary, backlog: Backlog::None }
+        Self {
+            io,
+            waker: Waker::noop().clone(),
+            prefix,
+            kept: Bytes::new(),
+            cut: false,
+            appetite,
+            boundary,
+            backlog: Backlog::None,
+        }
+    }
+
+    /// How large the read buffer is to be.
+    pub(super) const fn appetite(&mut self) -> &mut Appetite {
+        &mut self.appetite
+    }
+
+    /// Whether the buffer is to grow now; true once each time. What was read for it is served in any case.
+    #[inline]
+    pub(super) fn take_cut(&mut self) -> bool {
+        std::mem::take(&mut self.cut)
+    }
+
+    /// These bytes came. Gives how many of them are for the buffer of the moment: when that is to grow, those of whole
+    /// messages, and the rest is kept for the larger one.
+    fn came(&mut self, bytes: &mut [u8]) -> usize {
+        self.appetite.came(bytes.len());
+        if !self.appetite.is_small() || bytes.is_empty() {
+            self.boundary.follow(bytes);
+            return bytes.len();
+        }
+        let start = self.boundary.last_start(bytes);
+        self.boundary.follow(bytes);
+        match start {
+            Some(start) if self.appetite.is_starved(self.boundary.remaining()) => {
+                self.kept = Bytes::copy_from_slice(&bytes[start..]);
+                self.cut = true;
+                start
+            }
+            _ => bytes.len(),
+        }
     }
 
     /// Whoever polls is whom the transport wakes.
@@ -102,25 +150,36 @@ impl NonBlocking {
 
 impl Read for NonBlocking {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.prefix.has_remaining() {
-            let len = self.prefix.len().min(into.len());
-            self.prefix.copy_to_slice(&mut into[..len]);
-            self.boundary.follow(&mut into[..len]);
-            return Ok(len);
+        if self.cut {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        if self.boundary.is_not_utf8() {
+        if self.kept.has_remaining() {
+            return Ok(serve(&mut self.kept, into));
+        }
+        let len = if self.prefix.has_remaining() {
+            serve(&mut self.prefix, into)
+        } else if self.boundary.is_not_utf8() {
             // The messages before it are through: only when it holds no whole one does tungstenite read on.
             return Err(io::Error::new(io::ErrorKind::InvalidData, NotUtf8));
-        }
-        let mut into = ReadBuf::new(into);
-        match Pin::new(&mut self.io).poll_read(&mut Context::from_waker(&self.waker), &mut into) {
-            Poll::Ready(outcome) => outcome.map(|()| {
-                self.boundary.follow(into.filled_mut());
-                into.filled().len()
-            }),
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        } else {
+            let mut buf = ReadBuf::new(into);
+            match Pin::new(&mut self.io).poll_read(&mut Context::from_waker(&self.waker), &mut buf) {
+                Poll::Ready(outcome) => outcome.map(|()| buf.filled().len())?,
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            }
+        };
+        match self.came(&mut into[..len]) {
+            // Nothing of it is for this buffer, which is no end.
+            0 if len > 0 => Err(io::ErrorKind::WouldBlock.into()),
+            len => Ok(len),
         }
     }
+}
+
+fn serve(bytes: &mut Bytes, into: &mut [u8]) -> usize {
+    let len = bytes.len().min(into.len());
+    bytes.copy_to_slice(&mut into[..len]);
+    len
 }
 
 impl Write for NonBlocking {

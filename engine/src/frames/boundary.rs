@@ -123,6 +123,32 @@ impl Boundary {
         self.remaining == 0 && self.head_len == 0 && !self.in_message
     }
 
+    /// How much of the current frame is still to come.
+    pub(super) const fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Where in the bytes that are to follow a message begins last, or might with the next byte; `None` where none does,
+    /// and where the first of them belong to a head that is cut.
+    pub(super) fn last_start(&self, bytes: &[u8]) -> Option<usize> {
+        if self.head_len > 0 {
+            return None;
+        }
+        let (mut at, mut in_message, mut last) = (self.remaining, self.in_message, None);
+        while at <= bytes.len() as u64 {
+            let head = &bytes[at as usize..];
+            if !in_message {
+                last = Some(at as usize);
+            }
+            let Some((len, payload)) = lengths(head) else { break };
+            if head[0] & CONTROL == 0 {
+                in_message = head[0] & FINAL == 0;
+            }
+            at = at.saturating_add(len as u64).saturating_add(payload);
+        }
+        last
+    }
+
     /// Whether a text came that is none, though it may not have ended yet.
     pub(super) const fn is_not_utf8(&self) -> bool {
         self.not_utf8
@@ -159,22 +185,17 @@ impl Boundary {
     /// Reads a head if it is complete, and gives its length.
     #[inline]
     fn frame(&mut self, head: &[u8]) -> Option<usize> {
-        let (&[first, second], rest) = head.split_first_chunk()?;
-        let (len, payload) = match second & 0x7F {
-            126 => (4, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
-            127 => (10, u64::from_be_bytes(*rest.first_chunk()?)),
-            short => (2, u64::from(short)),
-        };
-        let mask = if second & MASKED == 0 { 0 } else { 4 };
-        self.remaining = payload.saturating_add(mask);
+        let (len, remaining) = lengths(head)?;
+        let (first, masked) = (head[0], head[1] & MASKED != 0);
+        self.remaining = remaining;
         self.first = first;
-        self.close.masked = mask != 0;
+        self.close.masked = masked;
         // A control frame may stand between fragments, and ends nothing.
         if first & CONTROL == 0 {
             self.in_message = first & FINAL == 0;
             if first & OPCODE != CONTINUATION {
                 // Under a mask nothing can be read; and a server's frames have none.
-                self.in_text = first & OPCODE == TEXT && mask == 0;
+                self.in_text = first & OPCODE == TEXT && !masked;
                 self.text.begin();
             }
         }
@@ -234,6 +255,19 @@ impl Close {
     }
 }
 
+/// The length of a head, if it is complete, and of what follows it: payload, and the mask where there is one.
+#[inline]
+fn lengths(head: &[u8]) -> Option<(usize, u64)> {
+    let (&[_, second], rest) = head.split_first_chunk()?;
+    let (len, payload) = match second & 0x7F {
+        126 => (4, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*rest.first_chunk()?)),
+        short => (2, u64::from(short)),
+    };
+    let mask = if second & MASKED == 0 { 0 } else { 4 };
+    Some((len, payload.saturating_add(mask)))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -277,6 +311,12 @@ mod tests {
             let (mut boundary, mut at) = (Boundary::default(), 0);
             for cut in cuts.into_iter().cycle().take(if bytes.len() > 1 { 50 } else { 0 }) {
                 let to = (at + cut).min(bytes.len());
+                if boundary.head_len == 0 {
+                    let last = ends.iter().rev().find(|end| (at..=to).contains(end));
+                    prop_assert_eq!(boundary.last_start(&bytes[at..to]), last.map(|last| last - at));
+                } else {
+                    prop_assert_eq!(boundary.last_start(&bytes[at..to]), None);
+                }
                 boundary.follow(&mut bytes[at..to]);
                 at = to;
                 prop_assert_eq!(boundary.is_between_messages(), ends.contains(&at), "at {}", at);

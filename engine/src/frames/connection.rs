@@ -17,11 +17,13 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{
     self,
     error::Error as WsError,
-    protocol::{CloseFrame as WsCloseFrame, Role, WebSocketConfig, WebSocketContext},
+    protocol::{CloseFrame as WsCloseFrame, Role, WebSocketContext},
 };
 
 use super::{
     adapter::NonBlocking,
+    appetite::Appetite,
+    config::FrameConfig,
     convert::{
         Failure, bad_gateway, closed, deflated, from_tungstenite, inflated, into_tungstenite, map_error,
         would_block,
@@ -40,10 +42,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// for it. Nothing more is read meanwhile. A task that was woken by a message has its turn before a timer.
 const GRACE: Duration = Duration::from_millis(1);
 
-/// So much more than the write buffer may be held for answers to pings while the transport takes nothing. Of the
-/// pings beyond, the latest is answered (RFC 6455 §5.5.3 allows it).
-const ANSWERS: usize = 16 << 10;
-
 /// A message of more than this makes the buffers grow past what an idle connection should hold.
 const BURST: usize = 32 << 10;
 
@@ -51,26 +49,6 @@ const BURST: usize = 32 << 10;
 /// take a call of the system. Yielding makes the runtime look at all its sockets: after each hundred small messages
 /// that would cost a tenth of what they cost themselves.
 const STRIDE: u8 = 8;
-
-/// Sizes, as the builder of the engine has checked them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameConfig {
-    pub(crate) read_buffer: usize,
-    pub(crate) write_buffer: usize,
-    pub(crate) max_frame: usize,
-    pub(crate) max_message: usize,
-}
-
-impl FrameConfig {
-    fn tungstenite(&self) -> WebSocketConfig {
-        WebSocketConfig::default()
-            .read_buffer_size(self.read_buffer)
-            .write_buffer_size(self.write_buffer)
-            .max_write_buffer_size(self.write_buffer.saturating_add(ANSWERS))
-            .max_frame_size(Some(self.max_frame))
-            .max_message_size(Some(self.max_message))
-    }
-}
 
 /// An open connection of [`TungsteniteEngine`](crate::TungsteniteEngine): keeps the contract of
 /// [`Connection`].
@@ -80,7 +58,8 @@ impl FrameConfig {
 ///
 /// - A read costs no allocation as long as earlier messages are not kept; a loop over messages that are
 ///   already here yields to tokio's scheduler when its budget is used up.
-/// - What a large message made the buffers grow by is given back as soon as nothing is under way.
+/// - The read buffer has its configured size only while much comes, and a small one at first and once little has come
+///   for a while. What a large message made the buffers grow by is given back as soon as nothing is under way.
 /// - Pings are answered in the order they come; of those that come while the server reads nothing, only as many
 ///   as a bounded buffer holds, and the latest.
 /// - A violation of the protocol by the peer is told to the peer by a close frame (1002, 1007 or 1009),
@@ -148,8 +127,9 @@ impl TungsteniteConnection {
     ) -> Self {
         // Never `from_partially_read`: a codec that is built on those bytes remembers their capacity as
         // its own, and reads in small pieces for the rest of its life.
-        let socket = WebSocketContext::new(role, Some(config.tungstenite()));
-        let io = NonBlocking::new(io, prefix, codec.is_some());
+        let appetite = Appetite::new(config.small_read_buffer, config.read_buffer);
+        let socket = WebSocketContext::new(role, Some(config.tungstenite(appetite.size())));
+        let io = NonBlocking::new(io, prefix, codec.is_some(), appetite);
         Self {
             io,
             socket,
@@ -175,6 +155,7 @@ impl TungsteniteConnection {
             match self.socket.read(&mut self.io) {
                 // The answer to the latest ping may have found no room, and there is room now.
                 Err(error) if would_block(&error) && self.io.take_caught_up() => {}
+                Err(error) if would_block(&error) && self.io.take_cut() => self.grow(),
                 outcome => return outcome,
             }
         }
@@ -190,15 +171,33 @@ impl TungsteniteConnection {
         }
     }
 
-    /// Makes the buffers anew after a burst, for they keep the size of the largest message otherwise. To be
-    /// called when a read found nothing more: between messages nothing is held of what was read then, and after
-    /// a flush nothing of what is to be written, so the state that is lost is none.
+    /// Makes the buffers anew after a burst, for they keep the size of the largest message otherwise; small ones when
+    /// it has become `quiet`. To be called when a read found nothing more: between messages nothing is held of what was
+    /// read then, and after a flush nothing of what is to be written, so the state that is lost is none.
     #[cold]
-    fn give_back(&mut self) {
+    fn give_back(&mut self, quiet: bool) {
         if self.io.is_between_messages() && self.socket.can_write() && self.flush().is_ok() {
-            self.socket = WebSocketContext::new(self.role, Some(self.config.tungstenite()));
+            if quiet {
+                self.io.appetite().shrank();
+            }
+            self.renew();
             self.burst = false;
         }
+    }
+
+    /// Makes the read buffer one of the configured size. What is held is whole messages that were taken out, so that it
+    /// is lost no more than in [`give_back`](Self::give_back). Where it cannot be, the small one goes on.
+    #[cold]
+    fn grow(&mut self) {
+        if self.socket.can_write() && self.flush().is_ok() {
+            self.io.appetite().grew();
+            self.renew();
+        }
+    }
+
+    fn renew(&mut self) {
+        let size = self.io.appetite().size();
+        self.socket = WebSocketContext::new(self.role, Some(self.config.tungstenite(size)));
     }
 
     /// Reads and writes until the server ends the transport, or for [`LINGER`].
@@ -295,8 +294,9 @@ impl MessageStream for TungsteniteConnection {
         let message = match this.read() {
             Ok(message) => message,
             Err(error) if would_block(&error) => {
-                if this.burst {
-                    this.give_back();
+                let quiet = this.io.appetite().ran_dry();
+                if this.burst || quiet {
+                    this.give_back(quiet);
                 }
                 return Poll::Pending;
             }
@@ -350,7 +350,7 @@ impl Sink<Message> for TungsteniteConnection {
         // The bound is for answers. What we send ourselves is bounded by `poll_ready`.
         this.socket.set_config(|config| config.max_write_buffer_size = usize::MAX);
         let outcome = this.socket.write(&mut this.io, message);
-        let bound = this.config.tungstenite().max_write_buffer_size;
+        let bound = this.config.answers();
         this.socket.set_config(|config| config.max_write_buffer_size = bound);
         match outcome {
             Ok(()) => Ok(()),
@@ -394,5 +394,153 @@ impl fmt::Debug for TungsteniteConnection {
             .field("handshake", &self.handshake)
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, io, sync::Mutex, task::Waker};
+
+    use futures_util::StreamExt as _;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pipeline::Transport;
+
+    /// A transport that brings these pieces, one a read where the buffer has room for it; an empty one is a moment in
+    /// which nothing has come yet.
+    #[derive(Default)]
+    struct Pieces {
+        pieces: VecDeque<Vec<u8>>,
+        /// How much each read asked for.
+        asked: std::sync::Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Transport for Pieces {
+        fn poll_read(&mut self, _cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.asked.lock().unwrap().push(into.len());
+            match self.pieces.pop_front() {
+                Some(piece) if piece.is_empty() => Poll::Pending,
+                Some(mut piece) => {
+                    let len = piece.len().min(into.len());
+                    into[..len].copy_from_slice(&piece[..len]);
+                    let rest = piece.split_off(len);
+                    if !rest.is_empty() {
+                        self.pieces.push_front(rest);
+                    }
+                    Poll::Ready(Ok(len))
+                }
+                None => Poll::Ready(Ok(0)),
+            }
+        }
+
+        fn poll_write(&mut self, _cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(from.len()))
+        }
+
+        fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    // Below a KiB a buffer whose messages are kept forgets what it was.
+    const SMALL: usize = 1 << 10;
+    const LARGE: usize = 4 << 10;
+
+    fn over(transport: Pieces, prefix: Vec<u8>) -> TungsteniteConnection {
+        let config = FrameConfig {
+            small_read_buffer: SMALL,
+            read_buffer: LARGE,
+            write_buffer: 1024,
+            max_frame: 1 << 20,
+            max_message: 1 << 20,
+        };
+        let io = Stream::Any(crate::pipeline::AnyTransport::new(transport));
+        TungsteniteConnection::new(io, prefix.into(), Handshake::default(), config, None)
+    }
+
+    /// All that comes until the end, however often there is nothing for a moment.
+    fn all(connection: &mut TungsteniteConnection) -> Vec<Message> {
+        let (mut messages, mut dry) = (Vec::new(), 0);
+        loop {
+            match connection.poll_next_unpin(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Ok(message))) => messages.push(message),
+                // The transport ends without a close frame, which is an error of its own.
+                Poll::Ready(_) => return messages,
+                Poll::Pending => {
+                    dry += 1;
+                    assert!(dry < 1_000_000, "it waits for what has come");
+                }
+            }
+        }
+    }
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let head = match payload.len() {
+            len @ 0..126 => vec![first, len as u8],
+            len => [&[first, 126], &(len as u16).to_be_bytes()[..]].concat(),
+        };
+        [head, payload.to_vec()].concat()
+    }
+
+    proptest! {
+        /// Whatever sizes messages have, and whatever pieces they come in: each arrives once and in order, while the
+        /// buffer grows and shrinks.
+        #[test]
+        fn nothing_is_lost_where_the_buffer_changes(
+            sent in prop::collection::vec((0..4_u8, prop_oneof![0..40_usize, 1000..1050_usize, 2000..9000_usize]), 1..60),
+            cuts in prop::collection::vec(prop_oneof![0..8_usize, 500..2000_usize, 0..10_000_usize], 1..8),
+            behind in 0..3000_usize,
+        ) {
+            let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+            for (index, (kind, len)) in sent.into_iter().enumerate() {
+                let payload = vec![index as u8; len];
+                match kind {
+                    0 => bytes.extend(frame(0x82, &payload)),
+                    1 => {
+                        let (begin, rest) = payload.split_at(len / 3);
+                        bytes.extend([frame(0x02, begin), frame(0x89, b"?"), frame(0x80, rest)].concat());
+                        expected.push(Message::Ping("?".into()));
+                    }
+                    2 => bytes.extend([frame(0x8A, &[]), frame(0x82, &payload)].concat()),
+                    _ => bytes.extend([frame(0x02, &[]), frame(0x00, &payload), frame(0x80, &[])].concat()),
+                }
+                if kind == 2 {
+                    expected.push(Message::Pong(Bytes::new()));
+                }
+                expected.push(Message::binary(payload));
+            }
+            let prefix: Vec<u8> = bytes.drain(..behind.min(bytes.len())).collect();
+            let mut transport = Pieces::default();
+            let mut cuts = cuts.into_iter().cycle();
+            while !bytes.is_empty() {
+                let cut = cuts.next().unwrap_or(0);
+                transport.pieces.push_back(bytes.drain(..cut.min(bytes.len())).collect());
+                // Never only moments without anything.
+                transport.pieces.push_back(bytes.drain(..1.min(bytes.len())).collect());
+            }
+            prop_assert_eq!(all(&mut over(transport, prefix)), expected);
+        }
+    }
+
+    #[test]
+    fn reads_are_large_while_much_comes_and_small_again_once_little_does() {
+        let asked = std::sync::Arc::default();
+        let flood = frame(0x82, &[7; 100]).repeat(500);
+        let mut pieces = VecDeque::from([flood]);
+        for _ in 0..64 {
+            pieces.extend([vec![], frame(0x8A, &[])]);
+        }
+        let transport = Pieces { pieces, asked: std::sync::Arc::clone(&asked) };
+        assert_eq!(all(&mut over(transport, Vec::new())).len(), 564);
+        let asked = asked.lock().unwrap();
+        assert!(asked[0] <= SMALL && asked[1] > SMALL, "it grows at once: {asked:?}");
+        let large = asked.iter().filter(|&&len| len > LARGE / 2).count();
+        assert!(large >= 500 * 102 / LARGE, "and reads much at a time: {asked:?}");
+        assert!(asked[asked.len() - 16..].iter().all(|&len| len <= SMALL), "until it is quiet: {asked:?}");
     }
 }

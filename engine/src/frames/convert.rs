@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{
 use super::{
     adapter::NotUtf8,
     boundary::Mark,
-    connection::FrameConfig,
+    config::FrameConfig,
     deflate::{Codec, InflateError},
 };
 use crate::{CloseCode, CloseFrame, EngineError, EngineErrorKind, Limit, Message, Stage, Text};

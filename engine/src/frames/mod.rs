@@ -1,7 +1,9 @@
 //! Frames on an open transport: tungstenite's protocol machine, driven without its asynchronous wrapper.
 
 mod adapter;
+mod appetite;
 mod boundary;
+mod config;
 mod connection;
 mod convert;
 #[cfg(feature = "deflate")]
@@ -11,7 +13,8 @@ mod deflate;
 mod deflate;
 mod utf8;
 
-pub(crate) use connection::FrameConfig;
+pub(crate) use appetite::SMALL;
+pub(crate) use config::FrameConfig;
 pub use connection::TungsteniteConnection;
 pub(crate) use deflate::Agreement;
 #[cfg(not(feature = "deflate"))]

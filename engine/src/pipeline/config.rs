@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     EngineError, EngineErrorKind, Stage,
-    frames::{Deflate, FrameConfig},
+    frames::{Deflate, FrameConfig, SMALL},
 };
 
 /// How long each stage of an attempt may take.
@@ -93,6 +93,7 @@ impl Default for TungsteniteEngineBuilder {
             connector: None,
             socket: SocketOptions::default(),
             frames: FrameConfig {
+                small_read_buffer: SMALL,
                 read_buffer: 16 << 10,
                 write_buffer: 16 << 10,
                 max_frame: 16 << 20,
@@ -178,7 +179,8 @@ impl TungsteniteEngineBuilder {
         self
     }
 
-    /// The read buffer of a connection in bytes (default 16 KiB).
+    /// The read buffer of a connection in bytes (default 16 KiB), while much comes. While little does, it is 2 KiB, or
+    /// less where this is less.
     pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.frames.read_buffer = bytes;
         self
@@ -196,9 +198,10 @@ impl TungsteniteEngineBuilder {
         self.read_buffer_size(128 << 10).write_buffer_size(128 << 10)
     }
 
-    /// Buffers of 4 KiB: for thousands of connections that are mostly quiet. Costs speed under
-    /// load: every read brings less.
-    pub const fn many_idle(self) -> Self {
+    /// Buffers of at most 4 KiB, and a read buffer of 256 bytes while hardly more than pongs comes: for thousands of
+    /// connections that are mostly quiet. Costs speed under load: every read brings less.
+    pub const fn many_idle(mut self) -> Self {
+        self.frames.small_read_buffer = 256;
         self.read_buffer_size(4 << 10).write_buffer_size(4 << 10)
     }
 

@@ -33,6 +33,8 @@ use tracing::Instrument;
 pub(crate) use self::stream::Stream;
 #[cfg(feature = "rustls")]
 pub use self::tls_options::Roots;
+#[cfg(test)]
+pub(crate) use self::transport::AnyTransport;
 use self::{
     config::Config,
     happy_eyeballs::HappyEyeballs,

@@ -342,6 +342,7 @@ mod loopback {
                 Stream::Tcp(socket.into_inner()),
                 Handshake::default(),
                 FrameConfig {
+                    small_read_buffer: 4096,
                     read_buffer: 4096,
                     write_buffer: 4096,
                     max_frame: 1 << 24,
