@@ -31,7 +31,7 @@ fn session(
     name: &'static str,
     server: &Arc<Server>,
     path: &Proxy,
-) -> (VideoChatSession, mpsc::Receiver<SessionEvent>) {
+) -> (VideoChatSession, mpsc::Receiver<Box<SessionEvent>>) {
     let ms = Duration::from_millis;
     let issuer = Arc::clone(server);
     VideoChatSession::start(SessionConfig {
@@ -54,12 +54,12 @@ fn session(
 
 /// Reads one side to its end: says 0 when it is in the room, and then the number of each message.
 async fn listen(
-    mut events: mpsc::Receiver<SessionEvent>,
+    mut events: mpsc::Receiver<Box<SessionEvent>>,
     heard: Arc<watch::Sender<Option<u32>>>,
 ) -> Vec<u32> {
     let mut numbers = Vec::new();
     while let Some(event) = events.recv().await {
-        match event {
+        match *event {
             SessionEvent::InRoom { .. } if numbers.is_empty() => {
                 heard.send_replace(Some(0));
             }

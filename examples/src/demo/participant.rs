@@ -150,13 +150,13 @@ impl Participant {
 
 async fn listen(
     name: &'static str,
-    mut events: mpsc::Receiver<SessionEvent>,
+    mut events: mpsc::Receiver<Box<SessionEvent>>,
     tell: watch::Sender<Seen>,
     timeline: Arc<Timeline>,
 ) {
     let mut up = false;
     while let Some(event) = events.recv().await {
-        match event {
+        match *event {
             SessionEvent::State(snapshot) => {
                 let cause = snapshot.state.source().map(ToString::to_string).unwrap_or_default();
                 timeline.note(name, snapshot.state.name(), &cause, None);

@@ -177,12 +177,16 @@ async fn talk(posts: mpsc::Sender<Signal>, mut rng: Rng, seen: Arc<Seen>) -> u32
 }
 
 /// Reads all that happens; the monitor lives as long.
-async fn listen(mut events: mpsc::Receiver<SessionEvent>, seen: Arc<Seen>, monitor: ManualMonitor) -> Heard {
+async fn listen(
+    mut events: mpsc::Receiver<Box<SessionEvent>>,
+    seen: Arc<Seen>,
+    monitor: ManualMonitor,
+) -> Heard {
     let mut heard = Heard::default();
     let mut is_connected = false;
     let mut ended = 0;
     while let Some(event) = events.recv().await {
-        match event {
+        match *event {
             SessionEvent::State(snapshot) => {
                 if let ConnectionState::Disconnected(_) = snapshot.state {
                     if snapshot.generation <= ended {

@@ -137,11 +137,14 @@ impl VideoChatSession {
     /// Assembles the boxes, connects, and enters the room. The events come in the order in which they happen;
     /// when nobody reads them the session waits.
     ///
+    /// They are boxed, for a channel of tokio keeps room for 64 items once 32 have gone through it: of events as they
+    /// are that would be 14 KiB in each of a session's channels, half of it only after minutes.
+    ///
     /// # Errors
     /// When the URL, the authority or an interval cannot work.
     pub fn start<M: NetworkMonitor>(
         config: SessionConfig<M>,
-    ) -> Result<(Self, mpsc::Receiver<SessionEvent>), Problem> {
+    ) -> Result<(Self, mpsc::Receiver<Box<SessionEvent>>), Problem> {
         let (taps, tapped) = mpsc::channel(64);
         let engine = TungsteniteEngine::builder()
             .add_root_certificate_pem(&config.ca_pem)
@@ -149,12 +152,12 @@ impl VideoChatSession {
             .build()?;
         let engine = Tap::new(engine, PingForm::HealthCheck, move |passed| {
             // What the application has no room for is only for information.
-            let _ = taps.try_send(match passed {
+            let _ = taps.try_send(Box::new(match passed {
                 Tapped::Opened(handshake) => SessionEvent::Connected { headers: handshake.headers },
                 Tapped::Ping(_) => SessionEvent::Ping,
                 Tapped::Answered { rtt } => SessionEvent::Pong { rtt },
                 Tapped::Pong(_) => return,
-            });
+            }));
         });
         let token = Arc::clone(&config.token);
         let cached = Arc::new(std::sync::Mutex::new(None::<String>));

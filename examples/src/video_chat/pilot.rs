@@ -22,7 +22,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(super) struct Pilot {
     client: Client<RoomEvent>,
     room: String,
-    events: mpsc::Sender<SessionEvent>,
+    events: mpsc::Sender<Box<SessionEvent>>,
     /// The connection on which we were heard to have joined, until it is heard to be gone. What is heard lags behind
     /// what is: by now another one may be up, on which nothing of this may be said.
     in_room: Option<u64>,
@@ -32,7 +32,11 @@ pub(super) struct Pilot {
 }
 
 impl Pilot {
-    pub(super) fn new(client: Client<RoomEvent>, room: String, events: mpsc::Sender<SessionEvent>) -> Self {
+    pub(super) fn new(
+        client: Client<RoomEvent>,
+        room: String,
+        events: mpsc::Sender<Box<SessionEvent>>,
+    ) -> Self {
         let limits = ReliableLimits::default();
         Self {
             client,
@@ -49,7 +53,7 @@ impl Pilot {
         mut self,
         mut subscription: Subscription<RoomEvent>,
         recovery: ConnectionRecoveryHandler,
-        mut tapped: mpsc::Receiver<SessionEvent>,
+        mut tapped: mpsc::Receiver<Box<SessionEvent>>,
         mut posted: mpsc::Receiver<Signal>,
         mut ended: oneshot::Receiver<()>,
     ) -> Summary {
@@ -63,7 +67,7 @@ impl Pilot {
         while !ending || !self.sender.is_empty() {
             tokio::select! {
                 biased;
-                Some(event) = tapped.recv() => self.tell(event).await,
+                Some(event) = tapped.recv() => self.tell(*event).await,
                 Some(decision) = decisions.next() => {
                     // What led to a decision comes before it, and what a decision led to after it.
                     if !matches!(decision, Decision::Connect { .. }) {
@@ -107,7 +111,7 @@ impl Pilot {
 
     async fn tell(&self, event: SessionEvent) {
         // Nobody reads any more: the session goes on for its posts.
-        let _ = self.events.send(event).await;
+        let _ = self.events.send(Box::new(event)).await;
     }
 
     async fn say(&self, generation: u64, up: &Up) {
