@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use everwire_engine::{CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, Message, Text};
 use everwire_ping::PingConfig;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::{
     AuthenticationError, Client, DisconnectionSource, HealthCheckInfo, RequestProvider, Snapshot,
     attempt::{self, Requests},
-    client::{Shared, System},
+    client::{Inbox, Shared, System, User},
     core::Limits,
     decode::EventDecoder,
     delivery::{Hub, Registry},
@@ -300,24 +300,24 @@ impl<D: EventDecoder> ClientBuilder<D> {
             make_before_break: self.make_before_break,
         };
 
-        let (commands, commands_end) = mpsc::channel(64);
         let (snapshots_end, snapshots) = watch::channel(Snapshot::initialized());
         let (outbox, pump) = Pump::new(self.send_limits);
         let registry = Registry::new();
         let hub = Hub::new(registry.clone());
         let recorder = HealthRecorder::default();
         let system = Arc::new(System::default());
+        let user = Arc::new(User(Arc::clone(&system)));
         let shared = Shared {
             snapshots,
             outbox,
             registry,
             system: Arc::clone(&system),
             health: recorder.clone(),
-            commands: commands.downgrade(),
+            user: Arc::downgrade(&user),
         };
-        let ends = Ends { commands: commands_end, system, snapshots: snapshots_end, pump, hub, recorder };
+        let ends = Ends { inbox: Inbox(system), snapshots: snapshots_end, pump, hub, recorder };
         runtime.spawn(Driver::new(engine, self.decoder, settings, ends).run());
-        Ok(Client::new(Arc::new(shared), commands))
+        Ok(Client::new(Arc::new(shared), user))
     }
 
     fn check(&self) -> Result<(), BuildError> {

@@ -6,7 +6,7 @@ use std::{
     error::Error as StdError,
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,9 +14,9 @@ use std::{
 use everwire_engine::{CloseFrame, Message};
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::stream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-pub(crate) use self::system::{System, Wish};
+pub(crate) use self::system::{Inbox, System, User, Wish};
 use crate::{
     DisconnectionSource, HealthCheckInfo, Snapshot,
     builder::ClientBuilder,
@@ -36,7 +36,7 @@ use crate::{
 pub struct Client<Ev> {
     shared: Arc<Shared<Ev>>,
     /// Keeps the client wanted; a background handle, as recovery holds one, has none.
-    user: Option<mpsc::Sender<Command>>,
+    user: Option<Arc<User>>,
 }
 
 pub(crate) struct Shared<Ev> {
@@ -45,7 +45,7 @@ pub(crate) struct Shared<Ev> {
     pub(crate) registry: Registry<Ev>,
     pub(crate) system: Arc<System>,
     pub(crate) health: HealthRecorder,
-    pub(crate) commands: mpsc::WeakSender<Command>,
+    pub(crate) user: Weak<User>,
 }
 
 impl<Ev> Client<Ev> {
@@ -58,7 +58,7 @@ impl<Ev> Client<Ev> {
         ClientBuilder::new(url, event_decoder)
     }
 
-    pub(crate) const fn new(shared: Arc<Shared<Ev>>, user: mpsc::Sender<Command>) -> Self {
+    pub(crate) const fn new(shared: Arc<Shared<Ev>>, user: Arc<User>) -> Self {
         Self { shared, user: Some(user) }
     }
 
@@ -72,8 +72,8 @@ impl<Ev> Client<Ev> {
     /// begin another one; watch [`snapshots`](Self::snapshots) to see it.
     pub async fn connect(&self) -> Result<HealthCheckInfo, ConnectError> {
         let (waiter, settled) = oneshot::channel();
-        if let Some(commands) = self.commands()
-            && commands.send(Command::Connect(waiter)).await.is_ok()
+        if let Some(user) = self.user()
+            && user.command(Command::Connect(waiter))
             && let Ok(outcome) = settled.await
         {
             return outcome;
@@ -89,8 +89,8 @@ impl<Ev> Client<Ev> {
     /// on when the future is dropped after its first poll.
     pub async fn disconnect(&self) -> Disconnection {
         let (waiter, settled) = oneshot::channel();
-        if let Some(commands) = self.commands()
-            && commands.send(Command::Disconnect(waiter)).await.is_ok()
+        if let Some(user) = self.user()
+            && user.command(Command::Disconnect(waiter))
             && let Ok(disconnection) = settled.await
         {
             return disconnection;
@@ -230,8 +230,8 @@ impl<Ev> Client<Ev> {
     }
 
     /// The way to the driver; from a background handle only while there is another one.
-    fn commands(&self) -> Option<mpsc::Sender<Command>> {
-        self.user.clone().or_else(|| self.shared.commands.upgrade())
+    fn user(&self) -> Option<Arc<User>> {
+        self.user.clone().or_else(|| self.shared.user.upgrade())
     }
 }
 
@@ -377,6 +377,7 @@ impl<Ev> From<Notice> for ClientEvent<Ev> {
 }
 
 /// What the user asks of the driver.
+#[derive(Debug)]
 pub(crate) enum Command {
     Connect(oneshot::Sender<Result<HealthCheckInfo, ConnectError>>),
     Disconnect(oneshot::Sender<Disconnection>),

@@ -301,9 +301,11 @@ impl fmt::Debug for HealthRecorder {
 }
 
 /// Durations in microseconds, counted in buckets: 16 of equal width within each power of two, so each is at
-/// most 1/16 wider than what falls into it. 2 KiB, whatever is recorded.
+/// most 1/16 wider than what falls into it. Nothing before the first, then 1 KiB, whatever is recorded.
+#[derive(Default)]
 struct Histogram {
-    buckets: Box<[u32; Self::BUCKETS]>,
+    /// Empty until there is a sample. No count exceeds [`AGING`](Self::AGING).
+    buckets: Vec<u16>,
     samples: u32,
     /// In microseconds.
     sum: u64,
@@ -324,6 +326,9 @@ impl Histogram {
             self.age();
         }
         let micros = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).min((1 << Self::BITS) - 1);
+        if self.buckets.is_empty() {
+            self.buckets = vec![0; Self::BUCKETS];
+        }
         self.buckets[Self::bucket(micros)] += 1;
         self.samples += 1;
         self.sum += micros;
@@ -335,7 +340,7 @@ impl Histogram {
         let mean = self.sum / u64::from(self.samples);
         // A lone sample vanishes. There are fewer buckets than samples, so never all of them do.
         self.buckets.iter_mut().for_each(|count| *count /= 2);
-        self.samples = self.buckets.iter().sum();
+        self.samples = self.buckets.iter().copied().map(u32::from).sum();
         self.sum = mean * u64::from(self.samples);
     }
 
@@ -368,18 +373,6 @@ impl Histogram {
         }
         let shift = bucket / sub - 1;
         (((bucket % sub + sub + 1) as u64) << shift) - 1
-    }
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self {
-            buckets: Box::new([0; Self::BUCKETS]),
-            samples: 0,
-            sum: 0,
-            last: Duration::ZERO,
-            longest: Duration::ZERO,
-        }
     }
 }
 

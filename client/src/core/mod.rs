@@ -133,7 +133,12 @@ impl Lifecycle {
 
     /// What is to be done next; to be drained after every input.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // Hours may pass until the next one.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When [`Input::Timeout`] is due.

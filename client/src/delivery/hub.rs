@@ -121,8 +121,11 @@ impl<E> Hub<E> {
     where
         E: Clone,
     {
-        let item = item.into();
         self.look();
+        if !self.has_subscribers() {
+            return;
+        }
+        let item = item.into();
         let is_reject =
             matches!(&item, Item::Other(other) if matches!(**other, ClientEvent::Rejected { .. }));
         let mut wanting = self

@@ -18,7 +18,6 @@ mod successor;
 mod timers;
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
@@ -27,14 +26,14 @@ use std::{
 
 use everwire_engine::{CloseFrame, Engine};
 use everwire_ping::PingController;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use self::{attempt::Connection, settle::Waiting, successor::Successor, timers::Timer};
 use crate::{
     ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo, Snapshot,
     attempt::CONNECT,
     builder::Settings,
-    client::{Command, ConnectError, System, Wish},
+    client::{Command, ConnectError, Inbox, Wish},
     core::{Input, Lifecycle},
     decode::EventDecoder,
     delivery::{ClientEvent, Hub},
@@ -59,16 +58,15 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
     hub: Hub<D::Event>,
     recorder: HealthRecorder,
 
-    commands: mpsc::Receiver<Command>,
     /// The last handle is gone.
     orphaned: bool,
-    system: Arc<System>,
+    inbox: Inbox,
     snapshots: watch::Sender<Snapshot>,
     waiting: Waiting,
 
     dial: Option<attempt::Dial<E::Connection>>,
-    /// A newer connection that is made beside the live one.
-    successor: Option<Successor<E::Connection, D::Event>>,
+    /// A newer connection that is made beside the live one. Boxed, since it is rare and as large as a connection.
+    successor: Option<Box<Successor<E::Connection, D::Event>>>,
     /// The event that made a successor the connection: delivered once that is announced.
     first: Option<(u64, D::Event)>,
     /// Why the latest successor of this connection failed, for the next one to know.
@@ -92,14 +90,11 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
     previous_info: Option<HealthCheckInfo>,
     /// Since when the last connection is gone.
     lost_at: Option<Instant>,
-    /// Wishes of recovery that wait for their turn.
-    wishes: VecDeque<Wish>,
 }
 
 /// What the handles and the driver share, the driver's ends.
 pub(crate) struct Ends<Ev> {
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) system: Arc<System>,
+    pub(crate) inbox: Inbox,
     pub(crate) snapshots: watch::Sender<Snapshot>,
     pub(crate) pump: Pump,
     pub(crate) hub: Hub<Ev>,
@@ -118,9 +113,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             pump: ends.pump,
             hub: ends.hub,
             recorder: ends.recorder,
-            commands: ends.commands,
             orphaned: false,
-            system: ends.system,
+            inbox: ends.inbox,
             snapshots: ends.snapshots,
             waiting: Waiting::default(),
             dial: None,
@@ -137,22 +131,23 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             previous: None,
             previous_info: None,
             lost_at: None,
-            wishes: VecDeque::new(),
         }
     }
 
-    /// Runs until the last handle is gone and the connection is closed.
-    pub(crate) async fn run(mut self) {
-        poll_fn(|cx| {
+    /// Runs until the last handle is gone and the connection is closed. No `async fn`, whose future would hold the driver
+    /// twice.
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        poll_fn(move |cx| {
             let poll = self.poll(cx);
             #[cfg(feature = "metrics")]
             self.recorder.publish(self.pump.depth());
+            if poll.is_ready() {
+                self.pump.close();
+                #[cfg(feature = "metrics")]
+                self.recorder.end();
+            }
             poll
         })
-        .await;
-        self.pump.close();
-        #[cfg(feature = "metrics")]
-        self.recorder.end();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -185,33 +180,29 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         matches!(self.core.state(), ConnectionState::Initialized | ConnectionState::Disconnected(_))
     }
 
-    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        while !self.orphaned {
-            match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(Command::Connect(waiter))) => {
+    fn poll_commands(&mut self, cx: &Context<'_>) -> bool {
+        let Some(asked) = self.inbox.poll(cx) else { return false };
+        for command in asked.commands {
+            match command {
+                Command::Connect(waiter) => {
                     self.cause = CONNECT;
                     self.tell(Input::Connect);
                     self.wait_for_connection(waiter);
                 }
-                Poll::Ready(Some(Command::Disconnect(waiter))) => {
+                Command::Disconnect(waiter) => {
                     self.waiting.disconnect(waiter);
                     self.disconnect();
                 }
-                Poll::Ready(None) => {
-                    self.orphaned = true;
-                    self.disconnect();
-                }
-                Poll::Pending => break,
             }
-            moved = true;
         }
-        self.system.drain(cx, &mut self.wishes);
-        while let Some(wish) = self.wishes.pop_front() {
+        if asked.orphaned && !self.orphaned {
+            self.orphaned = true;
+            self.disconnect();
+        }
+        for wish in asked.wishes {
             self.handle_wish(wish);
-            moved = true;
         }
-        moved
+        true
     }
 
     fn wait_for_connection(&mut self, waiter: oneshot::Sender<Result<HealthCheckInfo, ConnectError>>) {

@@ -36,6 +36,9 @@ impl Waiting {
             // The caller may have dropped its future meanwhile.
             let _ = waiter.send(Ok(info.clone()));
         }
+        if self.connects.is_empty() {
+            self.connects = Vec::new();
+        }
     }
 
     /// The attempts from this generation on will not take place, or those up to it have ended.

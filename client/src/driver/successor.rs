@@ -105,19 +105,19 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         attempt.replaces = Some(self.core.generation());
         let (dial, span) = self.begin_dial(attempt);
         self.recorder.attempt(generation, now());
-        self.successor = Some(Successor {
+        self.successor = Some(Box::new(Successor {
             generation,
             dial: Some(dial),
             connection: None,
             pump: Pump::new(SendLimits::default()).1,
             span,
             first: None,
-        });
+        }));
     }
 
     /// The successor is the connection, or the attempt under way.
     fn take_over(&mut self) {
-        let Some(successor) = self.successor.take() else { return };
+        let Some(successor) = self.successor.take().map(|successor| *successor) else { return };
         self.dial = successor.dial;
         self.connection = successor.connection;
         self.pump.adopt(successor.pump);
@@ -137,7 +137,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn poll_successor_dial(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(successor) = &mut self.successor else { return false };
+        let Some(successor) = self.successor.as_deref_mut() else { return false };
         let generation = successor.generation;
         let Some(Poll::Ready(dialled)) = successor.dial.as_mut().map(|dial| dial.poll_unpin(cx)) else {
             return false;
@@ -169,7 +169,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             {
                 break;
             }
-            let Some(Successor { generation, connection: Some(connection), .. }) = &mut self.successor else {
+            let Some(Successor { generation, connection: Some(connection), .. }) =
+                self.successor.as_deref_mut()
+            else {
                 break;
             };
             let generation = *generation;
@@ -204,7 +206,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn successor_received(&mut self, cx: &mut Context<'_>, generation: u64, message: Message) {
-        let Some(Successor { connection: Some(connection), .. }) = &mut self.successor else { return };
+        let Some(Successor { connection: Some(connection), .. }) = self.successor.as_deref_mut() else {
+            return;
+        };
         self.recorder.received(1, message.len() as u64);
         match message {
             Message::Text(_) | Message::Binary(_) => {
@@ -226,14 +230,15 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     fn successor_event(&mut self, generation: u64, event: D::Event) {
         let Some(info) = event.health_check_info() else { return self.deliver_event(generation, event) };
-        let Some(successor) = &mut self.successor else { return };
+        let Some(successor) = self.successor.as_deref_mut() else { return };
         // It is delivered after the switch, when the connection that it belongs to has been announced.
         successor.first = Some(event);
         self.tell(Input::HealthCheck { generation, info });
     }
 
     fn poll_successor_hook(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(Successor { generation, connection: Some(connection), pump, .. }) = &mut self.successor
+        let Some(Successor { generation, connection: Some(connection), pump, .. }) =
+            self.successor.as_deref_mut()
         else {
             return false;
         };
@@ -259,7 +264,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn poll_successor_write(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(Successor { connection: Some(connection), pump, .. }) = &mut self.successor else {
+        let Some(Successor { connection: Some(connection), pump, .. }) = self.successor.as_deref_mut() else {
             return false;
         };
         if connection.write_error.is_some() {
