@@ -167,7 +167,12 @@ impl RecoveryCore {
 
     /// What follows; drain until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // Hours may pass until the next one.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to call [`handle`](Self::handle) with [`Input::Timeout`], if nothing happens before.

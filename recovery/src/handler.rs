@@ -1,27 +1,17 @@
 //! The handle and its builder.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use everwire_netmon::{LifecycleMonitor, NetworkMonitor};
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
-use tokio::{
-    sync::{Notify, broadcast, watch},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
 use crate::{
     Decide, Decision, DecisionTable, Exponential, InvalidConfig, Notice, ReconnectionPolicy,
     RecoverableClient, RecoveryCore, RecoveryOptions, RecoveryStatus, RetryStrategy, Rng, default_policy,
-    driver::{self, Hints, Links},
+    driver::{self, Hints, Links, Told},
 };
-
-/// How many decisions a slow reader may be behind before it misses the oldest. The room is there from the start, in
-/// every client, so it is what an outage needs and no more.
-const BACKLOG: usize = 32;
 
 /// Manages the reconnection of one client, for all cases: create it beside the client and keep it.
 ///
@@ -41,10 +31,7 @@ pub struct ConnectionRecoveryHandler {
 
 #[derive(Debug)]
 struct Inner {
-    retry_now: Arc<Notify>,
-    decisions: Early<Decision>,
-    notices: Early<Notice>,
-    status: watch::Receiver<RecoveryStatus>,
+    links: Arc<Links>,
     task: JoinHandle<()>,
 }
 
@@ -82,24 +69,24 @@ impl ConnectionRecoveryHandler {
     /// Every decision from now on; the first call begins with what was decided since the start. A reader who
     /// falls more than 32 decisions behind misses the oldest. Ends when recovery does.
     pub fn decisions(&self) -> impl Stream<Item = Decision> + Send + Unpin + 'static {
-        self.inner.decisions.subscribe()
+        self.inner.links.decisions.subscribe()
     }
 
     /// Every notice from now on, as [`decisions`](Self::decisions).
     pub fn notices(&self) -> impl Stream<Item = Notice> + Send + Unpin + 'static {
-        self.inner.notices.subscribe()
+        self.inner.links.notices.subscribe()
     }
 
     /// What recovery is doing. After a stop, it says why until something starts again.
     pub fn status(&self) -> RecoveryStatus {
-        *self.inner.status.borrow()
+        self.inner.links.status()
     }
 
     /// Makes the attempt that is due at once, for a user who presses "retry": the ladder starts again, the
     /// limits and a stop give way. Does nothing while the client is connected or connecting, and nothing
     /// after a `disconnect` by the user: connect the client itself then.
     pub fn retry_now(&self) {
-        self.inner.retry_now.notify_one();
+        self.inner.links.retry_now.notify_one();
     }
 }
 
@@ -194,25 +181,15 @@ impl<C: RecoverableClient> RecoveryBuilder<C> {
         let decide = self.decide.unwrap_or_else(|| Box::new(self.table));
         let core = RecoveryCore::with(self.options, decide, self.strategy, policy, rng);
 
-        let (decisions, first_decisions) = broadcast::channel(BACKLOG);
-        let (notices, first_notices) = broadcast::channel(BACKLOG);
-        let (status, status_seen) = watch::channel(RecoveryStatus::default());
-        let retry_now = Arc::new(Notify::new());
-        let links = Links { retry_now: Arc::clone(&retry_now), decisions, notices, status };
+        let links = Arc::new(Links::new());
         let task = tokio::spawn(driver::run(
             self.client.into_background(),
             core,
             self.network,
             self.lifecycle,
-            links,
+            Told(Arc::clone(&links)),
         ));
-        let inner = Inner {
-            retry_now,
-            decisions: Early::new(first_decisions),
-            notices: Early::new(first_notices),
-            status: status_seen,
-            task,
-        };
+        let inner = Inner { links, task };
         Ok(ConnectionRecoveryHandler { inner: Arc::new(inner) })
     }
 }
@@ -224,38 +201,5 @@ impl<C> fmt::Debug for RecoveryBuilder<C> {
             .field("options", &self.options)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
-    }
-}
-
-/// A broadcast whose first subscriber gets what was sent before it came.
-#[derive(Debug)]
-struct Early<T> {
-    /// At the start of what is retained until it is taken; after that at the moment of the first call.
-    receiver: Mutex<(broadcast::Receiver<T>, bool)>,
-}
-
-impl<T: Clone + Send + 'static> Early<T> {
-    const fn new(receiver: broadcast::Receiver<T>) -> Self {
-        Self { receiver: Mutex::new((receiver, false)) }
-    }
-
-    fn subscribe(&self) -> impl Stream<Item = T> + Send + Unpin + 'static + use<T> {
-        let receiver = {
-            // Nothing here can panic half way; a poisoned lock still guards a sound receiver.
-            let mut guard = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = guard.0.resubscribe();
-            if std::mem::replace(&mut guard.1, true) { fresh } else { std::mem::replace(&mut guard.0, fresh) }
-        };
-        Box::pin(stream::unfold(receiver, async |mut receiver| {
-            loop {
-                match receiver.recv().await {
-                    Ok(item) => return Some((item, receiver)),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::warn!(missed, "a reader of recovery's decisions fell behind");
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return None,
-                }
-            }
-        }))
     }
 }

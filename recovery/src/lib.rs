@@ -9,6 +9,7 @@ mod driver;
 mod endpoints;
 mod error;
 mod everwire;
+mod feed;
 mod handler;
 mod ladder;
 mod options;
