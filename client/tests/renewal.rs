@@ -15,11 +15,12 @@ use std::{
 };
 
 use everwire_client::{
-    Attempt, AuthenticationError, Client, ClientBuilder, CredentialRenewal, Credentials, HandshakeHandle,
-    SendOutcome, credentials_fn,
+    Attempt, AuthenticationError, Client, ClientBuilder, ClientEvent, CredentialRenewal, Credentials,
+    EngineErrorKind, HandshakeHandle, Message, SendOutcome, credentials_fn,
     testing::{Line, Lines, Server},
 };
-use everwire_engine::testing::ScriptedEngine;
+use everwire_engine::testing::{ScriptedEngine, Step};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep};
 
 const LIFE: Duration = Duration::from_secs(1000);
@@ -221,7 +222,7 @@ async fn rule_8_1_with_reconnect_the_connection_is_closed_for_recovery_before_th
     let closed = async {
         loop {
             match server.next().await {
-                Some(everwire_client::Message::Close(frame)) => break frame.unwrap().code.get(),
+                Some(Message::Close(frame)) => break frame.unwrap().code.get(),
                 Some(_) => server.say("hello a").await,
                 None => panic!("no close frame"),
             }
@@ -232,6 +233,50 @@ async fn rule_8_1_with_reconnect_the_connection_is_closed_for_recovery_before_th
     sleep(Duration::from_secs(2)).await;
     assert_eq!(client.state().state.source().unwrap().name(), "SystemInitiated");
     assert!(client.state().wanted);
+}
+
+/// Where a connection may be replaced, the newer one is there before the old one goes; one that cannot be made leaves
+/// the old one alone, and is tried again.
+#[tokio::test(start_paused = true)]
+async fn rule_8_1_with_reconnect_a_connection_that_may_be_replaced_is_replaced_before_they_expire() {
+    let failing = Step::fail(EngineErrorKind::Connect);
+    let engine = ScriptedEngine::new([Step::accept(), failing]);
+    let asked = Asked::default();
+    let builder = builder()
+        .credentials(tokens(LIFE, &asked))
+        .credential_renewal(CredentialRenewal::Reconnect)
+        .make_before_break(true);
+    let (client, mut old) = connected(builder, &engine).await;
+    let start = Instant::now();
+    let mut events = client.subscribe();
+    let answers = async {
+        // Health checks are answered until the connection is closed for the newer one.
+        while let Some(message) = old.next().await {
+            if let Message::Close(frame) = message {
+                return frame.unwrap().code.get();
+            }
+            old.say("hello a").await;
+        }
+        panic!("no close frame")
+    };
+    let (closed, _new) = tokio::join!(answers, Server::accept_and_greet(&engine, "b"));
+    assert_eq!(closed, 4002);
+    sleep(Duration::from_secs(1)).await;
+    assert!(start.elapsed() < LIFE);
+    assert_eq!((client.state().generation, client.state().state.name()), (3, "Connected"));
+    let told: Vec<_> = std::iter::from_fn(|| events.next().now_or_never().flatten())
+        .filter_map(|event| match event {
+            ClientEvent::ReplacementFailed { generation, .. } => Some(format!("failed {generation}")),
+            ClientEvent::Replaced { old, new } => Some(format!("{new} for {old}")),
+            ClientEvent::State(snapshot) if !snapshot.state.is_connected() => {
+                Some(snapshot.state.name().into())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["failed 2", "3 for 1"]);
+    let health = client.health();
+    assert_eq!((health.renewals, health.failed_renewals), (1, 1));
 }
 
 /// Off: the server refuses them, and then the provider is asked. What says no expiry is never renewed.

@@ -17,7 +17,9 @@ pub enum CredentialRenewal {
     #[default]
     InBand,
     /// The provider is asked before that, and the connection is closed with the source `SystemInitiated`, so that
-    /// recovery makes another one with the new credentials: for protocols that cannot renew. Needs recovery.
+    /// recovery makes another one with the new credentials: for protocols that cannot renew. Needs recovery. Where
+    /// connections may be [replaced](crate::ClientBuilder::make_before_break), a newer one is made with the new
+    /// credentials first, which needs no recovery; one that cannot be made is tried again until they have expired.
     Reconnect,
     /// Nothing happens. The server refuses them, and then the provider is asked.
     Off,

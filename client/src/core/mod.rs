@@ -131,6 +131,11 @@ impl Lifecycle {
         self
     }
 
+    /// Whether it may.
+    pub(crate) const fn can_replace(&self) -> bool {
+        self.can_replace
+    }
+
     /// What is to be done next; to be drained after every input.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();

@@ -36,6 +36,8 @@ enum Work {
     Asking(BoxFuture<'static, Result<Credentials, AuthenticationError>>),
     /// The hook tells the server, until then.
     Telling(Telling),
+    /// A connection is made with the new ones, to take the place of this one.
+    Replacing,
 }
 
 struct Telling {
@@ -57,7 +59,7 @@ impl Renewing {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.work {
             Some(Work::Telling(telling)) => Some(telling.until),
-            Some(Work::Asking(_)) => None,
+            Some(Work::Asking(_) | Work::Replacing) => None,
             None => self.renewal.poll_timeout(),
         }
     }
@@ -120,6 +122,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         let Some(connection) = &mut self.connection else { return false };
         let Some(Renewing { work: Some(work), .. }) = &mut connection.renewing else { return false };
         match work {
+            Work::Replacing => return false,
             Work::Asking(ask) => match contained(cx, Some(ask)) {
                 None => return false,
                 Some(Ok(Ok(credentials))) => self.provided(credentials),
@@ -174,13 +177,35 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             return;
         }
         // The server is not told, so that the next attempt is the first to show them.
-        connection.renewing = None;
         self.unspent = Some(credentials);
+        if settings.renewal == CredentialRenewal::Reconnect && self.core.can_replace() {
+            // The renewal ends with the connection, or fails with the one that was to take its place.
+            tracing::debug!("the credentials were renewed; replacing the connection with them");
+            if let Some(renewing) = &mut connection.renewing {
+                renewing.work = Some(Work::Replacing);
+            }
+            self.cause = "credentials_expire";
+            return self.tell(Input::Replace);
+        }
+        connection.renewing = None;
         self.recorder.renewed(true);
         if settings.renewal == CredentialRenewal::Reconnect {
             tracing::debug!("the credentials were renewed; reconnecting with them");
             let frame = self.settings.close_frame(&DisconnectionSource::SystemInitiated);
             self.tell(Input::DisconnectSystem(frame));
+        }
+    }
+
+    /// The connection is replaced by one that was made with the new credentials, or that could not be made.
+    pub(super) fn replaced_for_renewal(&mut self, failed: Option<&DisconnectionSource>) {
+        let Some(connection) = &self.connection else { return };
+        let work = connection.renewing.as_ref().and_then(|renewing| renewing.work.as_ref());
+        if !matches!(work, Some(Work::Replacing)) {
+            return;
+        }
+        match failed {
+            None => self.recorder.renewed(true),
+            Some(source) => self.renewal_failed(&AuthenticationError::failed(source.to_string())),
         }
     }
 

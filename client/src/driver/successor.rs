@@ -62,6 +62,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     record_end(&successor.span, &source);
                 }
                 self.recorder.replaced(false);
+                self.replaced_for_renewal(Some(&source));
                 self.replacement_failed = Some(source.clone());
                 self.hub.push(ClientEvent::ReplacementFailed { generation, source });
             }
@@ -73,6 +74,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             }
             Output::ResumeQueue => self.pump.set_open(true),
             Output::CloseReplaced => {
+                self.replaced_for_renewal(None);
                 self.ping.connection_state_changed(now(), false);
                 if let Some(connection) = &mut self.connection {
                     // What its hooks have sent goes before the close frame.
@@ -84,6 +86,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 self.pump.urgent(Message::Close(Some(frame)));
             }
             Output::Switched { old, new } => {
+                self.replaced_for_renewal(None);
                 self.ping.connection_state_changed(now(), false);
                 if let Some(connection) = self.connection.take() {
                     connection.end();
