@@ -21,3 +21,5 @@ pub(crate) use deflate::Agreement;
 pub(crate) use deflate::Deflate;
 #[cfg(feature = "deflate")]
 pub use deflate::Deflate;
+#[cfg(all(feature = "deflate", feature = "fuzzing"))]
+pub(crate) use deflate::holds_of;

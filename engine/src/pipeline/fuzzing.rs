@@ -66,6 +66,12 @@ pub fn upgrade_response(bytes: &[u8]) {
     assert_eq!(body, dripping.into_body(), "a body is the same in any pieces");
 }
 
+/// What a server answers to the offer to compress messages, the value of `Sec-WebSocket-Extensions`.
+#[cfg(feature = "deflate")]
+pub fn deflate_answer(text: &str) {
+    crate::frames::holds_of(text);
+}
+
 /// A URL, a header and a subprotocol of the user's.
 pub fn url(text: &str) {
     match ConnectRequest::new(text) {
@@ -188,6 +194,21 @@ mod tests {
             connect_response(&bytes);
             upgrade_response(&bytes);
             socks_reply(&bytes);
+        }
+
+        #[cfg(feature = "deflate")]
+        #[test]
+        fn what_must_hold_holds_of_answers_about_compression(
+            parts in proptest::collection::vec(0..7_usize, 0..6),
+            bits in 0..20_u8,
+        ) {
+            let words = [
+                "permessage-deflate", ";", ",", "client_max_window_bits=", "server_max_window_bits=",
+                "server_no_context_takeover", "client_no_context_takeover",
+            ];
+            let said: String = parts.into_iter().map(|part| words[part]).collect();
+            deflate_answer(&said);
+            deflate_answer(&format!("permessage-deflate; {said}{bits}"));
         }
 
         #[test]

@@ -9,6 +9,8 @@ mod negotiation;
 
 pub(crate) use codec::{Codec, InflateError};
 pub(crate) use negotiation::Agreement;
+#[cfg(feature = "fuzzing")]
+pub(crate) use negotiation::holds_of;
 
 /// The compression of messages, permessage-deflate ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)), as it is
 /// offered to servers by [`TungsteniteEngineBuilder::deflate`](crate::TungsteniteEngineBuilder::deflate).

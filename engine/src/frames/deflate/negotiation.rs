@@ -99,6 +99,26 @@ impl Deflate {
     }
 }
 
+/// Whatever a server answers: what is agreed keeps to what was offered, and a refusal quotes nothing of it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn holds_of(answer: &str) {
+    let plain = Deflate::default();
+    let narrow = plain.client_max_window_bits(12).server_max_window_bits(10);
+    for offer in [plain, narrow, narrow.client_no_context_takeover(true).server_no_context_takeover(true)] {
+        match offer.accept(answer) {
+            Ok(Agreement { ours, theirs, .. }) => {
+                // A client that is asked for 8 bits sends uncompressed.
+                assert!((MIN_BITS - 1..=offer.client_max_window_bits).contains(&ours.window_bits));
+                assert!((MIN_BITS..=offer.server_max_window_bits).contains(&theirs.window_bits));
+                assert!(!(offer.client_no_context_takeover && ours.takeover));
+                assert!(!(offer.server_no_context_takeover && theirs.takeover));
+                assert_eq!(answer.split(';').next().map(str::trim), Some(NAME));
+            }
+            Err(words) => assert!(words.len() < 128, "{words}"),
+        }
+    }
+}
+
 /// RFC 7692 §7.1.2: 8 to 15, without leading zeros; a value may stand in quotes (RFC 6455 §9.1).
 fn bits(name: &str, value: Option<&str>) -> Result<u8, String> {
     let value = value.unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use everwire_client::{ConnectRequest, Engine as _, EngineError, Message};
-use everwire_engine::{TungsteniteConnection, TungsteniteEngine, connector_fn};
+use everwire_engine::{Deflate, TungsteniteConnection, TungsteniteEngine, connector_fn};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
@@ -14,37 +14,78 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 const MOST_FRAME: usize = 2048;
 const MOST_MESSAGE: usize = 4096;
 
+/// No deflated byte inflates to more.
+const MOST_INFLATED: usize = 1032;
+
 /// The first byte says how large the pieces are and whether the transport ends after them; the rest is what the
 /// server says.
 pub(crate) fn frames(bytes: &[u8]) {
     let Some((how, said)) = bytes.split_first() else { return };
+    talk(*how, None, said, said.len());
+}
+
+/// As [`frames`], and the second byte says to which compression the server agreed.
+pub(crate) fn frames_deflate(bytes: &[u8]) {
+    let [how, agreed, said @ ..] = bytes else { return };
+    talk(*how, Some(agreement(*agreed)), said, said.len() * MOST_INFLATED);
+}
+
+/// An answer that fits the offer: two bits for what is forgotten, thrice two for windows, of which 0 is none.
+fn agreement(agreed: u8) -> String {
+    let mut answer = "permessage-deflate".to_owned();
+    if agreed & 1 != 0 {
+        answer.push_str("; server_no_context_takeover");
+    }
+    if agreed & 2 != 0 {
+        answer.push_str("; client_no_context_takeover");
+    }
+    for (name, bits) in [("server_max_window_bits", agreed >> 2 & 7), ("client_max_window_bits", agreed >> 5)]
+    {
+        if bits > 0 {
+            answer.push_str(&format!("; {name}={}", bits + 8));
+        }
+    }
+    answer
+}
+
+/// `most` is the most that may come out.
+fn talk(how: u8, agreed: Option<String>, said: &[u8], most: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without I/O");
     runtime.block_on(async {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let server = tokio::spawn(serve(theirs, *how, said.to_vec()));
-        let connection = open(ours).await.expect("the upgrade is good");
+        let compressed = agreed.is_some();
+        let server = tokio::spawn(serve(theirs, how, agreed, said.to_vec()));
+        let connection = open(ours, compressed).await.expect("the upgrade is good");
         // No silence lasts longer: the connection may wait for a server that says nothing more, but no read hangs
         // that could end.
-        let _ = timeout(Duration::from_secs(60), read(connection, said.len())).await;
+        let _ = timeout(Duration::from_secs(60), read(connection, most)).await;
         server.abort();
     });
 }
 
-async fn open(transport: DuplexStream) -> Result<TungsteniteConnection, EngineError> {
+async fn open(transport: DuplexStream, compressed: bool) -> Result<TungsteniteConnection, EngineError> {
     let transport = std::sync::Mutex::new(Some(transport));
-    let engine = TungsteniteEngine::builder()
+    let mut engine = TungsteniteEngine::builder()
         .connector(connector_fn(move |_| {
             let transport = transport.lock().ok().and_then(|mut transport| transport.take());
             async { transport.ok_or_else(|| io::Error::other("there is one alone")) }
         }))
         .max_frame_size(MOST_FRAME)
-        .max_message_size(MOST_MESSAGE)
-        .build()?;
-    engine.connect(ConnectRequest::new("ws://server.test/")?).await
+        .max_message_size(MOST_MESSAGE);
+    if compressed {
+        // What is sent is compressed too, however short.
+        engine = engine.deflate(Deflate::default().threshold(0));
+    }
+    engine.build()?.connect(ConnectRequest::new("ws://server.test/")?).await
 }
 
-async fn serve(mut transport: DuplexStream, how: u8, said: Vec<u8>) -> io::Result<()> {
+async fn serve(
+    mut transport: DuplexStream,
+    how: u8,
+    agreed: Option<String>,
+    said: Vec<u8>,
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(transport.read_u8().await?);
@@ -54,8 +95,10 @@ async fn serve(mut transport: DuplexStream, how: u8, said: Vec<u8>) -> io::Resul
     let mut key =
         fields.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, key)| key.trim());
     let accept = derive_accept_key(key.next().unwrap_or_default().as_bytes());
+    let extension =
+        agreed.map(|agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n")).unwrap_or_default();
     let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{extension}\r\n"
     );
     transport.write_all(answer.as_bytes()).await?;
     let piece = match how & 0x7f {
@@ -76,7 +119,7 @@ async fn serve(mut transport: DuplexStream, how: u8, said: Vec<u8>) -> io::Resul
 }
 
 /// Reads to the end, sends meanwhile, and checks what the contract of a connection says.
-async fn read(mut connection: TungsteniteConnection, said: usize) {
+async fn read(mut connection: TungsteniteConnection, most: usize) {
     let mut payload = 0;
     let mut last = None;
     while let Some(item) = connection.next().await {
@@ -99,6 +142,6 @@ async fn read(mut connection: TungsteniteConnection, said: usize) {
             }
         }
     }
-    assert!(payload <= said, "more came out than went in");
+    assert!(payload <= most, "more came out than went in");
     assert!(connection.next().await.is_none(), "the end is the end");
 }

@@ -27,6 +27,8 @@ pub(crate) const TARGETS: &[Target] = &[
     ("url", |bytes| with_text(bytes, fuzzing::url)),
     ("proxy_environment", proxy_environment),
     ("frames", frames::frames),
+    ("frames_deflate", frames::frames_deflate),
+    ("deflate_answer", |bytes| with_text(bytes, fuzzing::deflate_answer)),
     ("json", json::json),
     ("stream", stream),
     ("timestamp", |bytes| with_text(bytes, timestamp)),
