@@ -70,6 +70,7 @@ pub(super) enum News {
     MovedHomeGone,
     ShortSleep,
     LongSleep,
+    Stopped,
     ClockSet,
 }
 
@@ -89,7 +90,7 @@ const FAILURES: [Failure; 9] = [
 const CODES: [Option<u16>; 7] =
     [None, Some(1000), Some(1001), Some(1002), Some(1008), Some(1012), Some(1013)];
 
-const NEWS: [News; 8] = [
+const NEWS: [News; 9] = [
     News::Unknown,
     News::Offline,
     News::Home,
@@ -97,6 +98,7 @@ const NEWS: [News; 8] = [
     News::MovedHomeGone,
     News::ShortSleep,
     News::LongSleep,
+    News::Stopped,
     News::ClockSet,
 ];
 
@@ -279,6 +281,7 @@ fn status(news: News) -> NetworkStatus {
         News::MovedHomeGone => online(AWAY, &[AWAY]),
         News::ShortSleep => woke_up(10),
         News::LongSleep => woke_up(1_000),
+        News::Stopped => NetworkStatus::online().with_hint(Hint::Continued { stopped: S(1_000) }),
         News::ClockSet => NetworkStatus::online().with_hint(Hint::ClockStepped),
     }
 }
