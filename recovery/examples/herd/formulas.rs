@@ -1,5 +1,5 @@
-//! How each library waits: ours by its real code, the others by their formula. Where a file is named, the formula was
-//! compared with it (as it stood in November 2026); that of nautilus is as we know it.
+//! How each library waits: ours by its real code, the others by their formula, compared with the file that is named (as
+//! it stood in November 2026).
 
 #![expect(clippy::unnecessary_wraps, reason = "every formula has the type of those that give up")]
 
@@ -33,7 +33,7 @@ pub(crate) const LIBRARIES: [Library; 10] = [
     Library { name: "ezsockets", client: |seed| Counted::boxed(seed, ezsockets) },
     Library { name: "async-nats", client: |seed| Counted::boxed(seed, async_nats) },
     Library { name: "twilight", client: |seed| Counted::boxed(seed, twilight) },
-    Library { name: "nautilus", client: |seed| Counted::boxed(seed, nautilus) },
+    Library { name: "nautilus", client: |seed| Box::new(Steady::new(seed, nautilus)) },
     Library { name: "socket.io", client: |seed| Counted::boxed(seed, socket_io) },
     Library { name: "SignalR", client: |seed| Counted::boxed(seed, signalr) },
     Library { name: "gRPC", client: |seed| Counted::boxed(seed, grpc) },
@@ -125,6 +125,37 @@ impl Formula for Counted {
     }
 }
 
+/// As [`Counted`], but an open connection counts only once it has lasted.
+struct Steady {
+    counted: Counted,
+    opened: Option<Instant>,
+}
+
+impl Steady {
+    const LASTS: Duration = Duration::from_secs(10);
+
+    fn new(seed: u64, formula: fn(u32, &mut Rng) -> Option<Duration>) -> Self {
+        Self { counted: Counted { attempt: 0, rng: Rng::seeded(seed), formula }, opened: None }
+    }
+}
+
+impl Formula for Steady {
+    fn lost(&mut self, now: Instant, _code: u16) -> Option<Duration> {
+        if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= Self::LASTS) {
+            self.counted.attempt = 0;
+        }
+        self.counted.next()
+    }
+
+    fn failed(&mut self, _now: Instant) -> Option<Duration> {
+        self.counted.next()
+    }
+
+    fn opened(&mut self, now: Instant) {
+        self.opened = Some(now);
+    }
+}
+
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -145,10 +176,12 @@ fn twilight(attempt: u32, _: &mut Rng) -> Option<Duration> {
     Some(if attempt == 0 { S(0) } else { S(2_u64.saturating_pow(attempt)).min(S(128)) })
 }
 
-/// `ExponentialBackoff` of its socket client: 0, then 2 s × 1.5^n, at most 30 s, and up to 100 ms.
+/// `ExponentialBackoff` of its socket clients: 0, then 2 s × 1.5^n and up to 100 ms, at most 30 s; reset by a connection
+/// that has lasted 10 s. (nautechsystems/nautilus_trader, `crates/network/src/backoff.rs`, and the defaults in
+/// `websocket/client.rs` beside it.)
 fn nautilus(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     let Some(n) = attempt.checked_sub(1) else { return Some(S(0)) };
-    let base = S(2).mul_f64(1.5_f64.powi(n.min(100).cast_signed()).min(15.0));
+    let base = S(2).mul_f64(1.5_f64.powi(n.min(100).cast_signed()).min(14.95));
     Some(rng.between(base, base + MS(100)))
 }
 
