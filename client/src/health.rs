@@ -112,7 +112,8 @@ struct Rare {
     /// Since when the present attempt is under way, while it is.
     #[cfg(feature = "metrics")]
     attempt_since: Option<Instant>,
-    last_cause: Option<DisconnectionSource>,
+    /// Boxed: many a client has none.
+    last_cause: Option<Box<DisconnectionSource>>,
     round_trips: Histogram,
 }
 
@@ -192,7 +193,7 @@ impl HealthRecorder {
     pub(crate) fn disconnected(&self, cause: DisconnectionSource) {
         #[cfg(feature = "metrics")]
         self.0.facade.disconnected(&cause);
-        let displaced = self.rare().last_cause.replace(cause);
+        let displaced = self.rare().last_cause.replace(Box::new(cause));
         drop(displaced); // may hold a user's error, so not under the lock
     }
 
@@ -285,7 +286,7 @@ impl HealthRecorder {
             send_queue_messages: send_queue.0,
             send_queue_bytes: send_queue.1,
             delivery_queue: usize::try_from(shared.delivery_queue.load(Relaxed)).unwrap_or(usize::MAX),
-            last_cause: rare.last_cause.clone(),
+            last_cause: rare.last_cause.as_deref().cloned(),
         }
     }
 

@@ -131,7 +131,7 @@ impl Lifecycle {
     }
 
     /// Whether the connection is read to its end, since its successor is ready.
-    pub const fn drains_replaced(&self) -> bool {
+    pub fn drains_replaced(&self) -> bool {
         self.0.drains_replaced()
     }
 

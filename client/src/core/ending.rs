@@ -60,7 +60,7 @@ impl Lifecycle {
         self.failed = None;
         self.outputs.push_back(Output::Closed(self.closed()));
         if let Some(successor) = self.successor.take() {
-            self.promote(successor);
+            self.promote(*successor);
         } else if reopen {
             self.open(now);
         }

@@ -88,8 +88,8 @@ pub(crate) struct Lifecycle {
     going_away: Option<Duration>,
     /// Whether a connection may be replaced by one that is made beside it.
     can_replace: bool,
-    /// The newer connection in the making. Only while `Connected`.
-    successor: Option<Successor>,
+    /// The newer connection in the making. Only while `Connected`. Boxed, since it is rare.
+    successor: Option<Box<Successor>>,
     /// The latest successor of the connection that failed.
     failed: Option<(u64, Arc<DisconnectionSource>)>,
     /// The latest generation that was given to an attempt.

@@ -101,13 +101,13 @@ impl Lifecycle {
     }
 
     /// Whether the connection is read to its end, since its successor is ready.
-    pub(crate) const fn drains_replaced(&self) -> bool {
-        matches!(self.successor, Some(Successor { phase: Phase::Draining { .. }, .. }))
+    pub(crate) fn drains_replaced(&self) -> bool {
+        matches!(self.successor.as_deref(), Some(Successor { phase: Phase::Draining { .. }, .. }))
     }
 
     /// Whether [`Input::Flushed`] is awaited.
-    pub(crate) const fn awaits_flush(&self) -> bool {
-        matches!(self.successor, Some(Successor { phase: Phase::Flushing { .. }, .. }))
+    pub(crate) fn awaits_flush(&self) -> bool {
+        matches!(self.successor.as_deref(), Some(Successor { phase: Phase::Flushing { .. }, .. }))
             || matches!(self.closing, Some(Closing::Flushing { .. }))
     }
 
@@ -115,12 +115,12 @@ impl Lifecycle {
         self.latest += 1;
         let generation = self.latest;
         self.failed = None;
-        self.successor = Some(Successor {
+        self.successor = Some(Box::new(Successor {
             generation,
             phase: Phase::Dialling { until: now + self.limits.connect },
             announced: None,
             addresses: (None, None),
-        });
+        }));
         tracing::debug!(generation = self.generation, successor = generation, "a successor is dialled");
         self.outputs.push_back(Output::Noted(self.snapshot()));
         self.outputs.push_back(Output::OpenSuccessor { generation });
@@ -243,7 +243,8 @@ impl Lifecycle {
 
     /// The connection is drained, or has had its time: the successor is the connection.
     fn switch(&mut self) {
-        let Some(Successor { generation, phase, addresses, .. }) = self.successor.take() else { return };
+        let Some(successor) = self.successor.take() else { return };
+        let Successor { generation, phase, addresses, .. } = *successor;
         let (Phase::Flushing { info, .. } | Phase::Draining { info, .. }) = phase else { return };
         self.outputs.push_back(Output::Switched { old: self.generation, new: generation });
         self.generation = generation;

@@ -25,7 +25,7 @@ impl Lifecycle {
         let announced = self.announced.as_ref().map(|error| error.code);
         let received = self.received.as_ref().map(|frame| frame.code.get());
         let pending = self.outputs.len();
-        let successor = self.successor.as_ref().map(super::Successor::summary);
+        let successor = self.successor.as_deref().map(super::Successor::summary);
         let successor = successor.map(|(phase, until, announced)| (phase, distance(until), announced));
         let replacing = (successor, self.can_replace, self.failed.is_some(), self.going_away);
         (

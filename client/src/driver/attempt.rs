@@ -46,7 +46,7 @@ pub(super) struct Connection<C> {
     pub(super) resubscribing: Option<(BoxFuture<'static, ()>, Instant)>,
     pub(super) connected: Option<BoxFuture<'static, ()>>,
     /// Credentials that will expire.
-    pub(super) renewing: Option<Renewing>,
+    pub(super) renewing: Option<Box<Renewing>>,
     /// Writing failed; what has arrived is read before the connection counts as ended.
     pub(super) write_error: Option<EngineError>,
     /// The socket had nothing more at the last look.

@@ -90,7 +90,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 "credentials came that have expired by this clock, and work; they are not renewed by it"
             );
         }
-        connection.renewing = renewal.map(|renewal| Renewing { renewal, work: None });
+        connection.renewing = renewal.map(|renewal| Box::new(Renewing { renewal, work: None }));
     }
 
     /// Time has passed.
@@ -120,7 +120,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
     pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(connection) = &mut self.connection else { return false };
-        let Some(Renewing { work: Some(work), .. }) = &mut connection.renewing else { return false };
+        let Some(Renewing { work: Some(work), .. }) = connection.renewing.as_deref_mut() else {
+            return false;
+        };
         match work {
             Work::Replacing => return false,
             Work::Asking(ask) => match contained(cx, Some(ask)) {

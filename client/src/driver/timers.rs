@@ -128,7 +128,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             self.pump.next_expiry(),
             connection.and_then(|connection| connection.stalled).map(|(_, until)| until),
             connection.and_then(|connection| connection.resubscribing.as_ref()).map(|(_, until)| *until),
-            connection.and_then(|connection| connection.renewing.as_ref()).and_then(Renewing::poll_timeout),
+            connection.and_then(|connection| connection.renewing.as_deref()).and_then(Renewing::poll_timeout),
         ]
         .into_iter()
         .flatten()
