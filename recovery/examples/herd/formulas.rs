@@ -177,7 +177,7 @@ fn twilight(attempt: u32, _: &mut Rng) -> Option<Duration> {
 }
 
 /// `ExponentialBackoff` of its socket clients: 0, then 2 s × 1.5^n and up to 100 ms, at most 30 s; reset by a connection
-/// that has lasted 10 s. (nautechsystems/nautilus_trader, `crates/network/src/backoff.rs`, and the defaults in
+/// that has lasted 10 s. (`nautechsystems/nautilus_trader`, `crates/network/src/backoff.rs`, and the defaults in
 /// `websocket/client.rs` beside it.)
 fn nautilus(attempt: u32, rng: &mut Rng) -> Option<Duration> {
     let Some(n) = attempt.checked_sub(1) else { return Some(S(0)) };
