@@ -25,6 +25,11 @@ const MAX_CONTROL: usize = 125;
 pub enum Message {
     /// A text message: valid UTF-8 by construction.
     Text(Text),
+    /// A text message that is part of the program: no allocation.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self::Text(Text::from_static(text))
+    }
+
     /// A binary message.
     Binary(Bytes),
     /// A protocol ping. The engine answers a received one by itself; it is delivered for information.
@@ -111,9 +116,17 @@ impl Message {
     }
 }
 
-impl From<&'static str> for Message {
-    fn from(text: &'static str) -> Self {
-        Self::Text(Text::from_static(text))
+/// Copies the text. One that is part of the program needs no copy: [`Message::from_static`].
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// Copies the text.
+impl From<&String> for Message {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
     }
 }
 
@@ -333,6 +346,15 @@ mod tests {
     fn a_reason_longer_than_a_control_frame_is_refused_when_given() {
         assert!(CloseFrame::new(1000, "x".repeat(123)).is_ok());
         assert_eq!(CloseFrame::new(1000, "x".repeat(124)), Err(InvalidClose::ReasonTooLong(124)));
+    }
+
+    #[test]
+    fn a_borrowed_text_is_copied_and_a_static_one_is_not() {
+        let (borrowed, fixed) = (String::from("hello"), "hello");
+        let Message::Text(copied) = Message::from(borrowed.as_str()) else { panic!() };
+        assert!(copied == "hello" && copied.as_ptr() != borrowed.as_ptr());
+        let Message::Text(kept) = Message::from_static(fixed) else { panic!() };
+        assert_eq!(kept.as_ptr(), fixed.as_ptr());
     }
 
     #[test]
