@@ -19,7 +19,7 @@ pub use frames::Deflate;
 #[cfg(feature = "tungstenite")]
 pub use frames::TungsteniteConnection;
 pub use handshake::Handshake;
-pub use message::{CloseCode, CloseFrame, InvalidClose, Message, Text};
+pub use message::{CloseCode, CloseFrame, InvalidClose, Message, ShowPayload, Text};
 #[cfg(feature = "rustls")]
 pub use pipeline::Roots;
 #[cfg(feature = "fuzzing")]

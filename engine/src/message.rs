@@ -19,17 +19,15 @@ const MAX_CONTROL: usize = 125;
 /// slice of the buffer it was read into. Note the consequence: one small retained message keeps its whole
 /// read buffer alive, so copy what must outlive the moment.
 ///
+/// `Debug` prints kind and length, for a payload may hold a token: `Text(17 bytes)`. [`show_payload`](Self::show_payload)
+/// prints all of it.
+///
 /// The variants are those of [RFC 6455 §5](https://www.rfc-editor.org/rfc/rfc6455#section-5.5).
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the RFC closes the set of messages; a match shall be complete")]
 pub enum Message {
     /// A text message: valid UTF-8 by construction.
     Text(Text),
-    /// A text message that is part of the program: no allocation.
-    pub const fn from_static(text: &'static str) -> Self {
-        Self::Text(Text::from_static(text))
-    }
-
     /// A binary message.
     Binary(Bytes),
     /// A protocol ping. The engine answers a received one by itself; it is delivered for information.
@@ -44,6 +42,11 @@ impl Message {
     /// A text message.
     pub fn text(text: impl Into<Text>) -> Self {
         Self::Text(text.into())
+    }
+
+    /// A text message that is part of the program: no allocation.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self::Text(Text::from_static(text))
     }
 
     /// A binary message.
@@ -76,6 +79,18 @@ impl Message {
     #[inline]
     pub const fn is_data(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Binary(_))
+    }
+
+    /// The message with its payload for `{:?}`, for where that is known to hold no secret.
+    ///
+    /// ```
+    /// use everwire_engine::Message;
+    /// let message = Message::from("auth s3cret");
+    /// assert_eq!(format!("{message:?}"), "Text(11 bytes)");
+    /// assert_eq!(format!("{:?}", message.show_payload()), r#"Text("auth s3cret")"#);
+    /// ```
+    pub const fn show_payload(&self) -> ShowPayload<'_> {
+        ShowPayload(self)
     }
 
     /// Whether it may be sent. For whoever writes an engine: to be asked first in `start_send`, so that all engines
@@ -112,6 +127,35 @@ impl Message {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Binary(payload) => write!(f, "Binary({} bytes)", payload.len()),
+            Self::Ping(payload) => write!(f, "Ping({} bytes)", payload.len()),
+            Self::Pong(payload) => write!(f, "Pong({} bytes)", payload.len()),
+            // A code and a few words are no payload of the application's.
+            Self::Close(frame) => f.debug_tuple("Close").field(frame).finish(),
+        }
+    }
+}
+
+/// See [`Message::show_payload`].
+#[derive(Clone, Copy)]
+pub struct ShowPayload<'a>(&'a Message);
+
+impl fmt::Debug for ShowPayload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Message::Text(text) => f.debug_tuple("Text").field(text).finish(),
+            Message::Binary(payload) => f.debug_tuple("Binary").field(payload).finish(),
+            Message::Ping(payload) => f.debug_tuple("Ping").field(payload).finish(),
+            Message::Pong(payload) => f.debug_tuple("Pong").field(payload).finish(),
+            Message::Close(_) => self.0.fmt(f),
         }
     }
 }
@@ -355,6 +399,21 @@ mod tests {
         assert!(copied == "hello" && copied.as_ptr() != borrowed.as_ptr());
         let Message::Text(kept) = Message::from_static(fixed) else { panic!() };
         assert_eq!(kept.as_ptr(), fixed.as_ptr());
+    }
+
+    #[test]
+    fn no_payload_prints() {
+        for (message, printed) in [
+            (Message::from("s3cret"), "Text(6 bytes)"),
+            (Message::binary(&b"s3cret"[..]), "Binary(6 bytes)"),
+            (Message::Ping("s3cret".into()), "Ping(6 bytes)"),
+            (Message::Pong("s3cret".into()), "Pong(6 bytes)"),
+            (Message::Close(None), "Close(None)"),
+        ] {
+            assert_eq!(format!("{message:?}"), printed);
+        }
+        let close = format!("{:?}", Message::close(CloseCode::NORMAL, "bye"));
+        assert!(close.contains("1000") && close.contains("bye"), "{close}");
     }
 
     #[test]
