@@ -1,6 +1,6 @@
 //! How a client is assembled.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use everwire_engine::{CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, Message, Text};
 use everwire_ping::PingConfig;
@@ -15,7 +15,7 @@ use crate::{
     delivery::{Hub, Registry},
     driver::{Driver, Ends},
     health::HealthRecorder,
-    hooks::{Authenticate, ConnectionScope, HandshakeHandle, OnConnected},
+    hooks::{self, Authenticate, ConnectionScope, HandshakeHandle, OnConnected},
     send::{Pump, SendLimits},
 };
 
@@ -169,13 +169,14 @@ impl<D: EventDecoder> ClientBuilder<D> {
     }
 
     /// Called when the socket is open, before anything else may use it: send the authentication here, and read
-    /// the answers to it if there is a challenge. An error ends the attempt with `AuthenticationFailed`.
+    /// the answers to it if there is a challenge. An error ends the attempt with `AuthenticationFailed`; any error will
+    /// do, by `?` too, and an [`AuthenticationError`](crate::AuthenticationError) keeps its kind.
     pub fn on_connection_established<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), AuthenticationError>> + Send + 'static,
+        Fut: Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
-        self.on_established = Some(Arc::new(move |handle| Box::pin(hook(handle))));
+        self.on_established = Some(hooks::authenticate(hook));
         self
     }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error as StdError,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
@@ -187,5 +188,17 @@ impl ConnectionScope {
 /// `on_connection_established`, and `on_credentials_renewed`.
 pub(crate) type Authenticate =
     Arc<dyn Fn(HandshakeHandle) -> BoxFuture<'static, Result<(), AuthenticationError>> + Send + Sync>;
+
+/// A hook of the user's, whose errors may be of any type.
+pub(crate) fn authenticate<F, Fut>(hook: F) -> Authenticate
+where
+    F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    Arc::new(move |handle| {
+        let outcome = hook(handle);
+        Box::pin(async { outcome.await.map_err(AuthenticationError::from) })
+    })
+}
 
 pub(crate) type OnConnected = Arc<dyn Fn(ConnectionScope) -> BoxFuture<'static, ()> + Send + Sync>;

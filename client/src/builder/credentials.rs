@@ -1,17 +1,17 @@
 //! The settings about credentials: where they come from, and how they are renewed.
 
 use std::{
+    error::Error as StdError,
     hash::{BuildHasher as _, RandomState},
-    sync::Arc,
     time::Duration,
 };
 
 use super::ClientBuilder;
 use crate::{
-    AuthenticationError, CredentialProvider, CredentialRenewal, HandshakeHandle,
+    CredentialProvider, CredentialRenewal, HandshakeHandle,
     auth::{self, Credentialing},
     decode::EventDecoder,
-    hooks::Authenticate,
+    hooks::{self, Authenticate},
 };
 
 /// What the driver needs to know, where there is a provider.
@@ -110,9 +110,9 @@ impl<D: EventDecoder> ClientBuilder<D> {
     pub fn on_credentials_renewed<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), AuthenticationError>> + Send + 'static,
+        Fut: Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
-        self.credentials.on_renewed = Some(Arc::new(move |handle| Box::pin(hook(handle))));
+        self.credentials.on_renewed = Some(hooks::authenticate(hook));
         self
     }
 

@@ -86,7 +86,7 @@ impl AuthenticationError {
         Self { kind, api_error: None, source: None }
     }
 
-    /// Credentials could not be produced, for this reason.
+    /// Credentials could not be produced, or not be presented, for this reason.
     pub fn failed(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: AuthenticationErrorKind::Failed,
@@ -113,10 +113,17 @@ impl AuthenticationError {
     }
 }
 
+/// An `AuthenticationError` stays what it is; any other error has [`failed`](AuthenticationError::failed).
+impl From<Box<dyn StdError + Send + Sync>> for AuthenticationError {
+    fn from(error: Box<dyn StdError + Send + Sync>) -> Self {
+        error.downcast().map_or_else(Self::failed, |error| *error)
+    }
+}
+
 impl fmt::Display for AuthenticationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            AuthenticationErrorKind::Failed => "credentials could not be produced",
+            AuthenticationErrorKind::Failed => "credentials could not be produced or presented",
             AuthenticationErrorKind::Panicked => "the authentication panicked",
             AuthenticationErrorKind::Timeout => "credentials were not produced in time",
             AuthenticationErrorKind::Refused => "the server refused the credentials",
@@ -161,7 +168,7 @@ mod tests {
     #[test]
     fn a_failed_authentication_says_what_failed_and_keeps_its_cause_for_whoever_asks() {
         for (kind, words) in [
-            (AuthenticationErrorKind::Failed, "credentials could not be produced"),
+            (AuthenticationErrorKind::Failed, "credentials could not be produced or presented"),
             (AuthenticationErrorKind::Panicked, "the authentication panicked"),
             (AuthenticationErrorKind::Timeout, "credentials were not produced in time"),
             (AuthenticationErrorKind::Refused, "the server refused the credentials"),
