@@ -281,9 +281,8 @@ impl<D: EventDecoder> ClientBuilder<D> {
         })?;
         self.check()?;
         let ping_request = self.ping_builder()?;
-        let requests = self
-            .requests
-            .map_err(|error| BuildError::new("url", "it is no WebSocket URL", Some(Box::new(error))))?;
+        // What is wrong with it is among these words, and must not be looked for behind them.
+        let requests = self.requests.map_err(|error| BuildError::new("url", error.to_string(), None))?;
         let settings = Settings {
             limits: self.limits,
             needs_health_check: self.connected_on == ConnectedOn::HealthCheck,

@@ -1,22 +1,27 @@
 //! Why a client cannot be built.
 
-use std::{error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt};
 
-/// Which setting is wrong, and why.
+/// Which setting is wrong, and why: `Display` says both.
 #[derive(Debug)]
 pub struct BuildError {
     field: &'static str,
-    why: &'static str,
+    why: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl BuildError {
     pub(super) fn new(
         field: &'static str,
-        why: &'static str,
+        why: impl Into<Cow<'static, str>>,
         source: Option<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self { field, why, source }
+        Self { field, why: why.into(), source }
+    }
+
+    /// What is wrong with it, and where there is a remedy, that.
+    pub fn reason(&self) -> &str {
+        &self.why
     }
 
     /// The setter's name; `url` and `runtime` for what comes from elsewhere.
