@@ -209,9 +209,9 @@ impl<D: EventDecoder> ClientBuilder<D> {
         self
     }
 
-    /// How long an attempt may take until the socket is open. By default 15 s. The engine has deadlines of its
-    /// own for each stage.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+    /// How long an attempt may take until the socket is open, credentials and request included. By default 15 s. The
+    /// engine has deadlines of its own for each of its stages.
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
         self.limits.connect = timeout;
         self
     }
@@ -322,7 +322,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
 
     fn check(&self) -> Result<(), BuildError> {
         let durations = [
-            ("connect_timeout", self.limits.connect),
+            ("open_timeout", self.limits.connect),
             ("authentication_timeout", self.limits.authenticate),
             ("close_timeout", self.limits.close),
             ("write_timeout", self.write_timeout),

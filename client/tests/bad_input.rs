@@ -31,7 +31,7 @@ fn builder() -> ClientBuilder<Lines> {
 async fn every_setting_that_cannot_work_is_refused_and_named() {
     type Change = fn(ClientBuilder<Lines>) -> ClientBuilder<Lines>;
     let changes: [(&str, Change); 6] = [
-        ("connect_timeout", |builder| builder.connect_timeout(Duration::ZERO)),
+        ("open_timeout", |builder| builder.open_timeout(Duration::ZERO)),
         ("authentication_timeout", |builder| builder.authentication_timeout(Duration::ZERO)),
         ("close_timeout", |builder| builder.close_timeout(Duration::ZERO)),
         ("write_timeout", |builder| builder.write_timeout(Duration::ZERO)),

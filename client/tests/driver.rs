@@ -678,7 +678,7 @@ async fn rule_8_8_ten_thousand_concurrent_connects_and_disconnects() {
 async fn bad_settings_are_refused_when_built_and_named() {
     let refused = |builder: Builder| builder.build(ScriptedEngine::default()).unwrap_err();
     assert_eq!(refused(Client::builder("http://x", Lines)).field(), "url");
-    assert_eq!(refused(builder().connect_timeout(Duration::ZERO)).field(), "connect_timeout");
+    assert_eq!(refused(builder().open_timeout(Duration::ZERO)).field(), "open_timeout");
     assert_eq!(refused(builder().write_timeout(Duration::ZERO)).field(), "write_timeout");
     let error = refused(Client::builder("wss://user:pw@h/?token=s3cret#x", Lines));
     assert!(!format!("{error} {error:?}").contains("s3cret"));
