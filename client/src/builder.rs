@@ -7,7 +7,7 @@ use everwire_ping::PingConfig;
 use tokio::sync::watch;
 
 use crate::{
-    AuthenticationError, Client, DisconnectionSource, HealthCheckInfo, RequestProvider, Snapshot,
+    Client, DisconnectionSource, HealthCheckInfo, RequestProvider, Snapshot,
     attempt::{self, Requests},
     client::{Inbox, Shared, System, User},
     core::Limits,
@@ -154,11 +154,24 @@ impl<D: EventDecoder> ClientBuilder<D> {
 
     /// How a ping looks for this server, given what the last health check told. Replaces the basic health check
     /// event. Whatever is sent, an event with health-check info is a pong, and so is a protocol pong.
-    pub fn ping_request_builder(
-        mut self,
-        builder: impl Fn(&HealthCheckInfo) -> Message + Send + Sync + 'static,
-    ) -> Self {
-        self.ping_request_builder = Some(Arc::new(move |info| Some(builder(info))));
+    ///
+    /// It is another answer to the question that [`ping`](Self::ping) answers: beside
+    /// [`Frame`](PingRequest::Frame) or [`Off`](PingRequest::Off), and so beside
+    /// [`protocol_pings`](Self::protocol_pings), it is refused when the client is built.
+    ///
+    /// ```
+    /// use everwire_client::{Client, testing::Lines};
+    ///
+    /// let builder = Client::builder("wss://chat.example.org/live", Lines)
+    ///     .ping_request_builder(|info| format!("ping {}", info.connection_id.as_deref().unwrap_or("?")));
+    /// # drop(builder);
+    /// ```
+    pub fn ping_request_builder<F, M>(mut self, builder: F) -> Self
+    where
+        F: Fn(&HealthCheckInfo) -> M + Send + Sync + 'static,
+        M: Into<Message>,
+    {
+        self.ping_request_builder = Some(Arc::new(move |info| Some(builder(info).into())));
         self
     }
 
@@ -321,6 +334,24 @@ impl<D: EventDecoder> ClientBuilder<D> {
     }
 
     fn check(&self) -> Result<(), BuildError> {
+        let raw = !self.decoder.knows_health_checks();
+        if raw && self.connected_on == ConnectedOn::HealthCheck {
+            let why = "the decoder knows no health check, so that the client could never be connected; use protocol_pings(), \
+                       or connected_on(ConnectedOn::Open)";
+            return Err(BuildError::new("connected_on", why, None));
+        }
+        let is_custom = self.ping_request_builder.is_some();
+        if is_custom && self.ping_request != PingRequest::HealthCheck {
+            let why = "there is a ping request of your own, and ping(Frame) or ping(Off), which protocol_pings() means too; \
+                       leave one of them out";
+            return Err(BuildError::new("ping_request_builder", why, None));
+        }
+        let is_heard = is_custom || self.ping.any_inbound_counts();
+        if raw && self.ping_request == PingRequest::HealthCheck && !is_heard {
+            let why = "the decoder knows no health check, so that no answer to one would be seen; use protocol_pings(), \
+                       ping(PingRequest::Frame), or a ping_request_builder";
+            return Err(BuildError::new("ping", why, None));
+        }
         let durations = [
             ("open_timeout", self.limits.connect),
             ("authentication_timeout", self.limits.authenticate),

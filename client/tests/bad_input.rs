@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everwire_client::{
-    Client, ClientBuilder, ClientEvent, CloseCode, CloseFrame, DecodeErrorKind, DisconnectionSource,
-    EngineErrorKind, Message, RawDecoder, SendLimits, SendOutcome, decoder_fn,
+    ApiError, AuthenticationError, AuthenticationErrorKind, Client, ClientBuilder, ClientEvent, CloseCode,
+    CloseFrame, ConnectedOn, DecodeErrorKind, DisconnectionSource, EngineErrorKind, Message, PingConfig,
+    PingRequest, RawDecoder, SendLimits, SendOutcome, decoder_fn,
     testing::{Line, Lines, Server},
 };
 use everwire_engine::{
@@ -42,6 +43,89 @@ async fn every_setting_that_cannot_work_is_refused_and_named() {
         let error = change(builder()).build(ScriptedEngine::default()).unwrap_err();
         assert_eq!(error.field(), field);
         assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+/// What contradicts itself is refused too, with a word on what to do instead.
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_refused_with_the_remedy() {
+    let raw = || Client::builder("ws://server.test/live", RawDecoder);
+    let any = PingConfig::builder().any_inbound_counts(true).build().unwrap();
+    let refused = [
+        (raw().build(ScriptedEngine::default()).unwrap_err(), "connected_on", "protocol_pings()"),
+        (
+            raw().connected_on(ConnectedOn::Open).build(ScriptedEngine::default()).unwrap_err(),
+            "ping",
+            "PingRequest::Frame",
+        ),
+        (
+            builder()
+                .ping_request_builder(|_| "?")
+                .protocol_pings()
+                .build(ScriptedEngine::default())
+                .unwrap_err(),
+            "ping_request_builder",
+            "leave one of them out",
+        ),
+        (
+            builder()
+                .ping(PingRequest::Off)
+                .ping_request_builder(|_| "?")
+                .build(ScriptedEngine::default())
+                .unwrap_err(),
+            "ping_request_builder",
+            "leave one of them out",
+        ),
+    ];
+    for (error, field, remedy) in refused {
+        assert_eq!(error.field(), field);
+        assert!(error.reason().contains(remedy), "{error}");
+        assert_eq!(error.to_string(), format!("the client cannot be built: {field}: {}", error.reason()));
+    }
+    let open = || raw().connected_on(ConnectedOn::Open);
+    for good in [
+        raw().protocol_pings(),
+        open().ping(PingRequest::Off),
+        open().ping_config(any),
+        open().ping_request_builder(|_| Message::Ping("?".into())),
+    ] {
+        good.build(ScriptedEngine::default()).unwrap();
+    }
+}
+
+/// Who reads the error alone learns what is wrong with the URL.
+#[tokio::test]
+async fn a_bad_url_is_named_in_the_error_itself() {
+    let error = Client::builder("http://x", Lines).build(ScriptedEngine::default()).unwrap_err();
+    assert_eq!(error.field(), "url");
+    assert!(error.to_string().contains("http") && error.to_string().contains("wss"), "{error}");
+}
+
+/// A hook may use `?` on whatever it calls, and an error of ours stays what it is.
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_hook_returns_any_error() {
+    type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+    type Hook = fn(&str) -> Outcome;
+    let (parses, refuses): (Hook, Hook) = (
+        |token| {
+            token.parse::<u32>()?;
+            Ok(())
+        },
+        |_| Err(AuthenticationError::refused(ApiError::new(40, "expired")))?,
+    );
+    for (hook, kind) in
+        [(parses, AuthenticationErrorKind::Failed), (refuses, AuthenticationErrorKind::Refused)]
+    {
+        let engine = ScriptedEngine::default();
+        let builder = builder().on_connection_established(move |_| async move { hook("no number") });
+        let client = builder.build(engine.clone()).unwrap();
+        let (outcome, _server) = tokio::join!(client.connect(), Server::accept(&engine));
+        let error = outcome.unwrap_err();
+        let DisconnectionSource::AuthenticationFailed(error) = &error.source else { panic!("{error:?}") };
+        assert_eq!(error.kind(), kind);
+        let is_parse_error = std::error::Error::source(error)
+            .is_some_and(<dyn std::error::Error>::is::<std::num::ParseIntError>);
+        assert_eq!(is_parse_error, kind == AuthenticationErrorKind::Failed, "{error:?}");
     }
 }
 

@@ -19,9 +19,7 @@ use everwire_engine::testing::ScriptedEngine;
 async fn main() -> Result<(), Box<dyn Error>> {
     let engine = ScriptedEngine::default();
     let client = Client::builder("ws://chat.test", Lines)
-        .ping_request_builder(|info| {
-            format!("ping {}", info.connection_id.as_deref().unwrap_or("nobody")).into()
-        })
+        .ping_request_builder(|info| format!("ping {}", info.connection_id.as_deref().unwrap_or("nobody")))
         .build(engine.clone())?;
     let (connected, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "conn-1"));
     connected?;

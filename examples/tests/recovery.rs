@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use everwire_client::{
-    Client, CloseCode, ConnectedOn, ConnectionState, DisconnectionSource, RawDecoder, RawEvent,
-};
+use everwire_client::{Client, CloseCode, ConnectionState, DisconnectionSource, RawDecoder, RawEvent};
 use everwire_engine::{
     Handshake,
     testing::{DuplexConnection, ScriptedEngine, Step},
@@ -28,10 +26,8 @@ fn engine() -> ScriptedEngine {
 }
 
 async fn connected(engine: &ScriptedEngine) -> (Client<RawEvent>, DuplexConnection) {
-    let client = Client::builder("ws://server.test/live", RawDecoder)
-        .connected_on(ConnectedOn::Open)
-        .build(engine.clone())
-        .unwrap();
+    let client =
+        Client::builder("ws://server.test/live", RawDecoder).protocol_pings().build(engine.clone()).unwrap();
     let (outcome, server) = tokio::join!(client.connect(), engine.next_connection());
     outcome.unwrap();
     (client, server)

@@ -76,6 +76,12 @@ pub trait EventDecoder: Send + 'static {
     fn decode_owned(&mut self, message: Message) -> Result<Option<Self::Event>, DecodeError> {
         self.decode(&message)
     }
+
+    /// Whether any of its events may be a [health check](WsEvent::health_check_info). A client whose decoder says no
+    /// is not built to wait for one. By default yes.
+    fn knows_health_checks(&self) -> bool {
+        true
+    }
 }
 
 /// What the client itself must know of an event. Each method may stay as it is.
@@ -143,7 +149,8 @@ impl<F> fmt::Debug for DecoderFn<F> {
 }
 
 /// Delivers messages as they are, for who decodes elsewhere or not at all. No message is a health check to
-/// it, so it goes with a client that is connected on open.
+/// it, so it goes with a client that is connected on open and has [protocol pings](crate::ClientBuilder::protocol_pings);
+/// any other is refused when it is built.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawDecoder;
 
@@ -158,6 +165,10 @@ impl EventDecoder for RawDecoder {
     #[inline]
     fn decode_owned(&mut self, message: Message) -> Result<Option<RawEvent>, DecodeError> {
         Ok(Some(RawEvent(message)))
+    }
+
+    fn knows_health_checks(&self) -> bool {
+        false
     }
 }
 

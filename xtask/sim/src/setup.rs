@@ -51,7 +51,7 @@ pub(crate) fn client(
     let (interval, pong_timeout) = plan.ping;
     let client = Client::builder(&format!("ws://server.sim:{PORT}/{}", plan.name), Decoder)
         .ping(PingRequest::HealthCheck)
-        .ping_request_builder(|_| Up::Ping.line().into())
+        .ping_request_builder(|_| Up::Ping.line())
         .ping_config(PingConfig::builder().interval(interval).pong_timeout(pong_timeout).build()?)
         .send_limits(SendLimits::default().with_messages(messages).with_bytes(bytes))
         .credentials(provider(plan, place))
