@@ -47,8 +47,8 @@ pub use state::{
 
 #[doc(no_inline)]
 pub use everwire_engine::{
-    CertificateProblem, CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, EngineErrorKind, Limit,
-    Message, Refusal, Stage, Text,
+    CertificateProblem, CloseCode, CloseFrame, ConnectRequest, Connection, Endpoint, Engine, EngineError,
+    EngineErrorKind, Handshake, InvalidClose, Limit, Message, Refusal, ShowPayload, Stage, Text,
 };
 #[doc(no_inline)]
-pub use everwire_ping::PingConfig;
+pub use everwire_ping::{PingConfig, PingConfigBuilder, PingConfigError};
