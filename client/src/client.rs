@@ -49,11 +49,21 @@ pub(crate) struct Shared<Ev> {
 }
 
 impl<Ev> Client<Ev> {
-    /// Starts to build a client for an endpoint; `event_decoder` maps messages to your events.
+    /// Starts to build a client for a URL, `ws://` or `wss://`; `event_decoder` maps messages to your events. A bad URL
+    /// is reported by [`build`](ClientBuilder::build).
     ///
-    /// The endpoint is a URL, a [`ConnectRequest`](crate::ConnectRequest), or any
-    /// [`RequestProvider`](crate::RequestProvider) by [`ClientBuilder::with_requests`]. A bad URL is reported by
-    /// [`build`](ClientBuilder::build).
+    /// With headers or subprotocols, start from a [`ConnectRequest`](crate::ConnectRequest), and with a URL that is
+    /// another one for each attempt from a [`RequestProvider`](crate::RequestProvider), both by
+    /// [`ClientBuilder::with_requests`]:
+    ///
+    /// ```
+    /// use everwire_client::{ClientBuilder, ConnectRequest, RawDecoder};
+    ///
+    /// let request = ConnectRequest::new("wss://chat.example.org/live")?.subprotocol("chat.v2")?;
+    /// let builder = ClientBuilder::with_requests(request, RawDecoder).protocol_pings();
+    /// # drop(builder);
+    /// # Ok::<(), everwire_client::EngineError>(())
+    /// ```
     pub fn builder<D: EventDecoder<Event = Ev>>(url: &str, event_decoder: D) -> ClientBuilder<D> {
         ClientBuilder::new(url, event_decoder)
     }

@@ -34,7 +34,7 @@ use crate::{
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let requests = Requests::new();
 /// let answers = requests.clone();
-/// // Here, `|id| client.send(format!(r#"{{"id":{id},"ask":"time"}}"#), …)`.
+/// // Yours is `|id| client.send(format!(r#"{{"id":{id},"ask":"time"}}"#))`.
 /// let send = |id| async move {
 ///     answers.answered(id, "noon"); // and this where the answer is received
 ///     SendOutcome::Flushed
