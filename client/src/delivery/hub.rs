@@ -148,6 +148,33 @@ impl<E> Hub<E> {
         give(subscriber, item);
     }
 
+    /// The same for an event, which are many: it is moved once where one subscriber listens.
+    #[inline]
+    pub(crate) fn push_event(&mut self, generation: u64, event: E)
+    where
+        E: Clone,
+    {
+        self.look();
+        if let [subscriber] = &mut self.subscribers[..] {
+            subscriber.batch.push_back(Item::Event { generation, event });
+            if subscriber.batch.len() >= BATCH {
+                subscriber.flush(&mut self.evicted);
+            }
+        } else {
+            self.push(Item::Event { generation, event });
+        }
+    }
+
+    /// How many items have room with every back-pressure subscriber. To be asked after [`poll_room`](Self::poll_room).
+    pub(crate) fn room(&self) -> usize {
+        let limited =
+            |subscriber: &&Subscriber<E>| subscriber.channel.policy == SubscriberPolicy::BackPressure;
+        let room = |subscriber: &Subscriber<E>| {
+            subscriber.channel.capacity.saturating_sub(subscriber.in_use + subscriber.batch.len())
+        };
+        self.subscribers.iter().filter(limited).map(room).min().unwrap_or(usize::MAX).max(1)
+    }
+
     /// Hands over what was pushed, and wakes who waits for it.
     pub(crate) fn flush(&mut self) {
         for subscriber in &mut self.subscribers {
@@ -184,11 +211,16 @@ impl<E> Hub<E> {
     }
 
     /// Looks who came and who went, if anybody did.
+    #[inline]
     fn look(&mut self) {
         let changes = self.registry.0.changes.load(Ordering::Acquire);
-        if changes == self.seen {
-            return;
+        if changes != self.seen {
+            self.look_again(changes);
         }
+    }
+
+    #[cold]
+    fn look_again(&mut self, changes: usize) {
         self.seen = changes;
         self.subscribers.retain(|subscriber| !subscriber.channel.dropped.load(Ordering::Relaxed));
         let newcomers = self.registry.newcomers().as_mut().map(std::mem::take).unwrap_or_default();

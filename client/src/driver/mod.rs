@@ -28,7 +28,7 @@ use everwire_engine::{CloseFrame, Engine};
 use everwire_ping::PingController;
 use tokio::sync::{oneshot, watch};
 
-use self::{attempt::Connection, settle::Waiting, successor::Successor, timers::Timer};
+use self::{attempt::Connection, read::Read, settle::Waiting, successor::Successor, timers::Timer};
 use crate::{
     ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo, Snapshot,
     attempt::CONNECT,
@@ -45,6 +45,8 @@ use crate::{
 const READ_BATCH: usize = 64;
 /// How many turns a poll may take before it yields to the runtime.
 const TURNS: usize = 8;
+/// The same while somebody listens: what is handed over shall be read while it is still in the processor's caches.
+const LISTENED_TURNS: usize = 2;
 
 /// See the module's documentation.
 pub(crate) struct Driver<E: Engine, D: EventDecoder> {
@@ -90,6 +92,10 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
     previous_info: Option<HealthCheckInfo>,
     /// Since when the last connection is gone.
     lost_at: Option<Instant>,
+    /// The core was told something in this turn.
+    told: bool,
+    /// What is being decoded, while it is.
+    decoding: Option<read::Decoding>,
 }
 
 /// What the handles and the driver share, the driver's ends.
@@ -131,6 +137,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             previous: None,
             previous_info: None,
             lost_at: None,
+            told: false,
+            decoding: None,
         }
     }
 
@@ -151,24 +159,31 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURNS {
+        for turn in 1..=TURNS {
+            self.told = false;
             // The user's word comes first: it interrupts whatever is under way.
             let mut moved = self.poll_commands(cx);
             moved |= self.poll_dial(cx);
-            moved |= self.poll_read(cx);
+            let read = self.poll_read(cx);
             moved |= self.poll_hooks(cx);
             moved |= self.poll_write(cx);
             moved |= self.poll_successor(cx);
             moved |= self.poll_timers(cx);
             self.hub.flush();
-            if moved && self.hub.has_subscribers() {
+            let listened = self.hub.has_subscribers();
+            if listened && (moved || read != Read::Nothing) {
                 self.recorder.delivery_queue(self.hub.depth());
             }
             if self.orphaned && self.is_idle() {
                 return Poll::Ready(());
             }
-            if !moved {
+            // Messages that the lifecycle does not care for give nobody else something to do, and the socket wakes
+            // the task when there are more: another turn would find nothing.
+            if !moved && !self.told && read != Read::More {
                 return Poll::Pending;
+            }
+            if listened && turn == LISTENED_TURNS {
+                break;
             }
         }
         // There is more to do, but other tasks have a right to the thread.
@@ -250,6 +265,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn tell(&mut self, input: Input) {
         // Rare enough: a message reaches this only when it means something to the lifecycle.
         let _inside = self.span.clone().entered();
+        self.told = true;
         let stale = self.core.stale();
         self.core.handle(now(), input);
         if self.core.stale() != stale {

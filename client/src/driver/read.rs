@@ -1,7 +1,8 @@
 //! The hot path: what the socket has, decoded and handed out.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -15,27 +16,63 @@ use crate::{
     DisconnectionSource, ServerReason,
     core::Input,
     decode::{DecodeError, DecodeErrorKind, EventDecoder, Reject, WsEvent as _},
-    delivery::{ClientEvent, Item},
+    delivery::ClientEvent,
 };
 
+/// What a look at the socket has brought.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Read {
+    Nothing,
+    /// Something, and the task will be woken for what comes next.
+    Some,
+    /// A whole batch, and there may be more.
+    More,
+}
+
+/// What is to be known of a message that the decoder panics at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decoding {
+    generation: u64,
+    is_text: bool,
+    len: usize,
+}
+
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
-    /// Reads at most a batch. Says whether anything was read.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        for _ in 0..READ_BATCH {
-            if self.is_paused(cx) {
-                break;
+    /// Reads at most a batch.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Read {
+        loop {
+            // Around the batch, since around each message it would cost as much as the rest of the driver.
+            match catch_unwind(AssertUnwindSafe(|| self.read_batch(cx))) {
+                Ok(read) => return read,
+                Err(panic) => self.decoder_panicked(panic),
             }
-            let Some(connection) = &mut self.connection else { break };
+        }
+    }
+
+    fn read_batch(&mut self, cx: &mut Context<'_>) -> Read {
+        let mut read = Read::Nothing;
+        // So many messages have room with each subscriber. One that comes meanwhile is owed the same as all: a batch.
+        let mut room = 0;
+        for _ in 0..READ_BATCH {
+            if room == 0 {
+                if self.is_paused(cx) {
+                    return read;
+                }
+                room = self.hub.room();
+            }
+            room -= 1;
+            let Some(connection) = &mut self.connection else { return read };
             match Pin::new(&mut connection.socket).poll_next(cx) {
                 Poll::Pending => {
                     connection.read_dry = true;
-                    moved |= self.drained();
-                    break;
+                    if self.drained() {
+                        read = Read::Some;
+                    }
+                    return read;
                 }
                 Poll::Ready(item) => {
                     connection.read_dry = false;
-                    moved = true;
+                    read = Read::Some;
                     match item {
                         Some(Ok(message)) => self.received(cx, message),
                         Some(Err(error)) => self.ended(None, Some(error)),
@@ -44,7 +81,16 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 }
             }
         }
-        moved
+        Read::More
+    }
+
+    /// The message is rejected, and reading goes on. What else panics is no business of ours.
+    #[cold]
+    pub(super) fn decoder_panicked(&mut self, panic: Box<dyn Any + Send>) {
+        let Some(Decoding { generation, is_text, len }) = self.decoding.take() else { resume_unwind(panic) };
+        tracing::error!(panic = words(&*panic), "the event decoder panicked");
+        let error = DecodeError::new(DecodeErrorKind::Panicked);
+        self.rejected(generation, Reject { is_text, len, error });
     }
 
     /// Whether reading waits for the application. While it does, the pong deadline does not run: a pong that
@@ -127,21 +173,23 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         self.deliver_event(generation, event);
     }
 
-    /// What the decoder makes of a message, if it makes anything of it.
+    /// What the decoder makes of a message, if it makes anything of it. A panic of the decoder goes on to the caller, who
+    /// follows it with [`decoder_panicked`](Self::decoder_panicked).
     #[inline]
     pub(super) fn decode_event(&mut self, generation: u64, message: Message) -> Option<D::Event> {
-        let decoder = &mut self.decoder;
-        let (is_text, len) = (matches!(message, Message::Text(_)), message.len());
-        let error = match catch_unwind(AssertUnwindSafe(|| decoder.decode_owned(message))) {
-            Ok(Ok(event)) => return event,
-            Ok(Err(error)) => error,
-            Err(panic) => {
-                tracing::error!(panic = words(&*panic), "the event decoder panicked");
-                DecodeError::new(DecodeErrorKind::Panicked)
+        let decoding =
+            Decoding { generation, is_text: matches!(message, Message::Text(_)), len: message.len() };
+        self.decoding = Some(decoding);
+        let decoded = self.decoder.decode_owned(message);
+        self.decoding = None;
+        match decoded {
+            Ok(event) => event,
+            Err(error) => {
+                let Decoding { generation, is_text, len } = decoding;
+                self.rejected(generation, Reject { is_text, len, error });
+                None
             }
-        };
-        self.rejected(generation, Reject { is_text, len, error });
-        None
+        }
     }
 
     /// Delivers an event, and tells the core what else it means.
@@ -168,7 +216,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             tracing::error!(panic = words(&*panic), "the event handler panicked; the connection stays");
         }
         if self.hub.has_subscribers() {
-            self.hub.push(Item::Event { generation, event });
+            self.hub.push_event(generation, event);
         }
     }
 

@@ -4,6 +4,7 @@
 //! until the old connection is drained, so that the application sees one order.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -218,8 +219,10 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 if connection.establishing.is_some() {
                     connection.lane.deliver(&message);
                 }
-                if let Some(event) = self.decode_event(generation, message) {
-                    self.successor_event(generation, event);
+                match catch_unwind(AssertUnwindSafe(|| self.decode_event(generation, message))) {
+                    Ok(Some(event)) => self.successor_event(generation, event),
+                    Ok(None) => {}
+                    Err(panic) => self.decoder_panicked(panic),
                 }
             }
             Message::Ping(_) | Message::Pong(_) => {}
