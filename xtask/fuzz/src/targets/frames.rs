@@ -1,6 +1,6 @@
 //! The open connection over scripted bytes: a server that says whatever it likes, in pieces, after a good upgrade.
 
-use std::{io, time::Duration};
+use std::{fmt::Write as _, io, time::Duration};
 
 use everwire_client::{ConnectRequest, Engine as _, EngineError, Message};
 use everwire_engine::{Deflate, TungsteniteConnection, TungsteniteEngine, connector_fn};
@@ -42,7 +42,7 @@ fn agreement(agreed: u8) -> String {
     for (name, bits) in [("server_max_window_bits", agreed >> 2 & 7), ("client_max_window_bits", agreed >> 5)]
     {
         if bits > 0 {
-            answer.push_str(&format!("; {name}={}", bits + 8));
+            let _ = write!(answer, "; {name}={}", bits + 8); // a `String` takes all
         }
     }
     answer
