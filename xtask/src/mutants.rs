@@ -74,7 +74,7 @@ const PARTS: &[Part] = &[
         name: "client",
         package: "everwire-client",
         folder: "client",
-        features: &[],
+        features: &["--features", "metrics"],
         steps: &[
             beside(&["core::"]),
             beside(&["reliable::"]),
@@ -82,6 +82,7 @@ const PARTS: &[Part] = &[
             beside(&["--skip", "core::", "--skip", "reliable::", "--skip", "send::"]),
             program("driver"),
             program("make_before_break"),
+            program("metrics"),
             beside(&["every_message_has_exactly"]),
         ],
     },

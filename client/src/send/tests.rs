@@ -452,13 +452,108 @@ fn movement_shows_in_the_progress() {
     let (outbox, mut pump) = open();
     drop(outbox.try_push("x".into(), SendClass::FailFast).unwrap());
     let mut sink = Script { flushes: false, ..Script::open() };
+    let still = pump.progress();
     poll(&mut pump, &mut sink).unwrap();
     let stuck = pump.progress();
+    assert!(stuck > still, "a message was handed over");
     poll(&mut pump, &mut sink).unwrap();
     assert_eq!(pump.progress(), stuck);
     sink.flushes = true;
     poll(&mut pump, &mut sink).unwrap();
-    assert_ne!(pump.progress(), stuck);
+    assert!(pump.progress() > stuck, "it only grows: one that came back to what it was would look stuck");
+}
+
+#[test]
+fn what_was_flushed_is_counted_once_and_the_drivers_own_frames_are_not() {
+    let (outbox, mut pump) = open();
+    pump.urgent("one".into());
+    pump.urgent("two".into());
+    assert_eq!(pump.urgent_len(), 2);
+    drop(outbox.try_push("four".into(), SendClass::FailFast).unwrap());
+    drop(outbox.try_push("fifth".into(), SendClass::FailFast).unwrap());
+    let mut sink = Script { flushes: false, ..Script::open() };
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!((sink.fed.len(), pump.urgent_len()), (2, 0), "they go first, and are flushed first");
+    sink.flushes = true;
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!((sink.fed.len(), pump.take_sent(), pump.take_sent()), (4, (2, 9), (0, 0)));
+}
+
+/// A flood of large messages must not keep the driver from reading.
+#[test]
+fn rule_6_a_turn_ends_after_so_many_bytes_and_asks_for_another() {
+    let (outbox, mut pump) = open();
+    let large = || Message::binary(vec![0; 200 << 10]);
+    (0..3).for_each(|_| drop(outbox.try_push(large(), SendClass::FailFast).unwrap()));
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    let mut sink = Script::open();
+    pump.poll(&mut Context::from_waker(&waker), &mut sink).unwrap();
+    assert_eq!((sink.fed.len(), flag.take()), (2, true));
+    pump.poll(&mut Context::from_waker(&waker), &mut sink).unwrap();
+    assert_eq!((sink.fed.len(), flag.take()), (3, false));
+}
+
+#[test]
+fn rule_6_a_push_wakes_the_driver_only_where_something_flows_or_expires_sooner() {
+    let (outbox, mut pump) = open();
+    pump.set_gate(Gate::Held);
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    let mut sink = Script::open();
+    let fail_fast = || drop(outbox.try_push("x".into(), SendClass::FailFast).unwrap());
+    pump.poll(&mut Context::from_waker(&waker), &mut sink).unwrap();
+    fail_fast();
+    assert!(!flag.take(), "the gate is closed");
+    pump.set_gate(Gate::Open);
+    pump.poll(&mut Context::from_waker(&waker), &mut sink).unwrap();
+    assert_eq!(sink.fed.len(), 1);
+    fail_fast();
+    assert!(flag.take(), "it is open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_push_that_expires_at_the_same_moment_wakes_nobody() {
+    let (outbox, mut pump) = Pump::new(SendLimits::default());
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    pump.poll_closed(&Context::from_waker(&waker));
+    drop(outbox.try_push("a".into(), HOLD).unwrap());
+    assert!(flag.take());
+    pump.poll_closed(&Context::from_waker(&waker));
+    drop(outbox.try_push("b".into(), HOLD).unwrap());
+    assert!(!flag.take());
+}
+
+#[test]
+fn rule_6_what_waits_for_room_when_the_client_goes_is_told_so() {
+    let (outbox, mut pump) = Pump::new(SendLimits::default().with_messages(1));
+    pump.set_open(true);
+    let _kept = outbox.try_push("kept".into(), SendClass::FailFast).unwrap();
+    let mut outside = pin!(outbox.push("outside".into(), HOLD));
+    assert!(outside.as_mut().now_or_never().is_none());
+    drop(pump);
+    let receipt = outside.now_or_never().unwrap();
+    assert_eq!(outcome(receipt), Some(SendOutcome::NotSent(NotSentReason::ClientGone)));
+}
+
+#[test]
+fn a_receipt_wakes_whoever_asked_last_and_keeps_one_waker() {
+    let mut slots = slots::Slots::default();
+    let key = slots.take();
+    let flags: Vec<_> = (0..2).map(|_| Arc::new(Flag::default())).collect();
+    let wakers: Vec<_> = flags.iter().cloned().map(Waker::from).collect();
+    assert!(slots.poll(key, &wakers[0]).1.is_none());
+    assert!(slots.poll(key, &wakers[0]).1.is_none(), "the same is kept, and none displaced");
+    assert!(slots.poll(key, &wakers[1]).1.is_some_and(|displaced| displaced.will_wake(&wakers[0])));
+    assert!(slots.settle(key, SendOutcome::Flushed).is_some_and(|waker| waker.will_wake(&wakers[1])));
+    assert_eq!(slots.poll(key, &wakers[1]).0, Poll::Ready(SendOutcome::Flushed));
+}
+
+#[test]
+fn only_what_was_flushed_is_flushed() {
+    assert!(SendOutcome::Flushed.is_flushed());
+    assert!(!SendOutcome::MaybeSent.is_flushed() && !DISCONNECTED.is_flushed());
 }
 
 #[test]

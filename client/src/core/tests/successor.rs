@@ -241,3 +241,36 @@ fn invariant_6_a_users_disconnect_ends_the_connection_and_its_successor() {
         assert!(!world.said.iter().any(again), "{phase}");
     }
 }
+
+/// §2a: where connections need no health check, neither does a successor.
+#[test]
+fn rule_2a_a_successor_that_needs_no_health_check_is_ready_when_it_is_established() {
+    let mut world = World::with(false);
+    world.core = world.core.replaceable(true);
+    for step in
+        [Input::Connect, opened(), Input::Established { generation: 1 }, Input::Replace, beside(opened())]
+    {
+        world.tell(step);
+    }
+    world.said.clear();
+    world.tell(beside(Input::Established { generation: 1 }));
+    assert_eq!(names(&world), ["HoldQueue"]);
+}
+
+/// §2a: a connection whose successor is ready ends anyway, so what it announces meanwhile is of no matter.
+#[test]
+fn rule_2a_an_error_announced_on_a_connection_that_is_handed_over_changes_nothing() {
+    for phase in ["Flushing", "Draining"] {
+        let mut world = at(phase);
+        world.tell(announced(4)).tell(drained());
+        assert_eq!(names(&world), [] as [&str; 0], "{phase}");
+    }
+}
+
+#[test]
+fn rule_2a_the_replaced_connection_is_read_to_its_end_while_it_is_drained() {
+    for phase in PHASES {
+        assert_eq!(at(phase).core.drains_replaced(), phase == "Draining", "{phase}");
+    }
+    assert!(!World::new().core.drains_replaced());
+}
