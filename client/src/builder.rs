@@ -53,8 +53,16 @@ pub(crate) struct Settings<Ev> {
 }
 
 impl<Ev> Settings<Ev> {
+    /// What the application chose, unless it may not be sent: no engine would take it.
     pub(crate) fn close_frame(&self, source: &DisconnectionSource) -> CloseFrame {
-        (self.close_frames)(source)
+        let frame = (self.close_frames)(source);
+        match frame.check() {
+            Ok(()) => frame,
+            Err(error) => {
+                tracing::warn!(%error, "what `close_codes` chose may not be sent; the default is");
+                default_close_frame(source)
+            }
+        }
     }
 }
 
@@ -192,7 +200,8 @@ impl<D: EventDecoder> ClientBuilder<D> {
     }
 
     /// Which close frame is sent for which reason. By default 1000 for the user, 4001 for a missing pong, 4000
-    /// for the system, 4002 for a connection that was replaced, 1000 in answer to an error that the server announced.
+    /// for the system, 4002 for a connection that was replaced, 1000 in answer to an error that the server announced. A
+    /// frame that [may not be sent](CloseFrame::check) is traced, and the default one goes out.
     pub fn close_codes(
         mut self,
         frames: impl Fn(&DisconnectionSource) -> CloseFrame + Send + Sync + 'static,

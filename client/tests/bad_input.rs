@@ -129,6 +129,27 @@ async fn rule_2_a_hook_returns_any_error() {
     }
 }
 
+/// §8.14: a close frame that may not be sent is not sent, nor is the close: the default frame is.
+#[tokio::test(start_paused = true)]
+async fn rule_8_14_a_close_frame_of_the_applications_that_may_not_be_sent_gives_way_to_the_default() {
+    let long = "x".repeat(CloseFrame::MAX_REASON + 1);
+    for frame in [
+        CloseFrame { code: CloseCode::ABNORMAL, reason: "".into() },
+        CloseFrame { code: CloseCode::received(2000), reason: "".into() },
+        CloseFrame { code: CloseCode::NORMAL, reason: long.into() },
+    ] {
+        let engine = ScriptedEngine::default();
+        let client = builder().close_codes(move |_| frame.clone()).build(engine.clone()).unwrap();
+        let (outcome, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+        outcome.unwrap();
+        let start = Instant::now();
+        let (disconnection, code) = tokio::join!(client.disconnect(), server.close_code());
+        assert_eq!(code, Some(1000));
+        assert_eq!(disconnection.source.name(), "UserInitiated");
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+}
+
 /// §2: a decoder that panics rejects that one message; who asked for rejects sees them, in order with the rest.
 #[tokio::test(start_paused = true)]
 async fn rule_2_a_decoder_that_panics_rejects_one_message_and_the_connection_stays() {
