@@ -309,5 +309,9 @@ mod tests {
     fn invariant_11_secrets_never_print() {
         let attempt = refused(&Credentials::new("s3cret"));
         assert!(!format!("{attempt:?}").contains("s3cret"));
+        // What is sent first on a connection often is one.
+        let outgoing = crate::Outgoing::from("auth s3cret").hold(Duration::from_secs(1));
+        let event = crate::RawEvent("s3cret".into());
+        assert!(!format!("{outgoing:?} {event:?}").contains("s3cret"), "{outgoing:?} {event:?}");
     }
 }
