@@ -102,7 +102,6 @@ const PARTS: &[Part] = &[
             beside(&["frames::", "pipeline::head", "pipeline::happy_eyeballs"]),
             beside(&["--skip", "frames::"]),
             program("connector"),
-            program("tungstenite"),
             program("deflate"),
         ],
     },

@@ -367,6 +367,36 @@ mod tests {
         assert_eq!(told[1].0 - told[0].0, 250);
     }
 
+    /// §5: within a window one loss is told at once; what else goes meanwhile is told at its end.
+    #[test]
+    fn rule_5_a_second_carrier_that_is_lost_waits_for_the_end_of_the_window() {
+        let over = |running: &[u32]| {
+            let link = |index| {
+                let running = running.contains(&index);
+                Link { index, running, carrier_changes: u32::from(!running) }
+            };
+            let ground = Ground { links: vec![link(2), link(3)], routes: vec![] };
+            let running = Some(running.iter().copied().collect());
+            Observation { ground: Some(ground), running, ..via("10.0.0.1", &["10.0.0.1"]) }
+        };
+        let mut world = World::new(over(&[2, 3]));
+        world.take();
+        world.pass(100 * MS);
+        world.change(over(&[3]));
+        world.pass(20 * MS);
+        world.change(over(&[]));
+        world.pass(60 * INTERVAL);
+        let times: Vec<_> = world.take().into_iter().map(|(at, _)| at).collect();
+        assert_eq!(times, [100, 350]);
+    }
+
+    #[test]
+    fn a_poll_that_finds_nothing_new_opens_no_window() {
+        let mut world = World::new(via("10.0.0.1", &["10.0.0.1"]));
+        world.pass(INTERVAL);
+        assert_eq!(world.core.poll_timeout(), world.reading.now + INTERVAL);
+    }
+
     /// A link that a program takes away with all that stood on it, though another path is there.
     #[test]
     fn a_link_that_vanished_is_told_at_once_with_the_path_that_is_left() {

@@ -115,6 +115,7 @@ mod tests {
             Case { name: "drifted 4.9 s, elsewhere", awake: 2., wall: 6.9, slept: none, told: stepped },
             Case { name: "set forward while awake", awake: 2., wall: 3602., slept: Some(0.), told: stepped },
             Case { name: "set back", awake: 2., wall: -3600., slept: Some(0.), told: stepped },
+            Case { name: "set back by a moment", awake: 2., wall: -0.5, slept: Some(0.), told: stepped },
             Case { name: "set back, elsewhere", awake: 2., wall: -3600., slept: none, told: stepped },
             Case { name: "set back a little", awake: 2., wall: 0.5, slept: Some(0.), told: stepped },
             Case {
@@ -133,6 +134,13 @@ mod tests {
             },
             Case { name: "stopped, elsewhere", awake: 12., wall: 12., slept: none, told: Some(woke(10.)) },
             Case { name: "a busy moment", awake: 6., wall: 6., slept: Some(0.), told: None },
+            Case {
+                name: "stopped, and slept no less than a step",
+                awake: 12.,
+                wall: 12. + STEP.as_secs_f64(),
+                slept: Some(STEP.as_secs_f64()),
+                told: Some(woke(10. + STEP.as_secs_f64())),
+            },
             Case { name: "stopped, then slept", awake: 5., wall: 9., slept: Some(4.), told: Some(woke(7.)) },
         ] {
             let t0 = Instant::now();
