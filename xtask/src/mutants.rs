@@ -170,7 +170,7 @@ fn try_run(wanted: &Wanted<'_>) -> Result<bool, String> {
     for part in PARTS {
         let path = results_of(part);
         let mutants = list::list(&copy, part.package)?;
-        let mut results = Results::of(&mutants, &Results::read(&path));
+        let mut results = Results::new(&mutants, &Results::read(&path));
         let chosen = |mutant: &&Mutant| !wanted.report && wanted.wants(mutant, &results);
         let chosen: Vec<Mutant> = mutants.iter().filter(chosen).cloned().collect();
         if !chosen.is_empty() {
@@ -244,6 +244,13 @@ fn judge(all: &[(&str, Results)], survivors: &Survivors) -> bool {
         println!("NOT CAUGHT, and not in survivors.txt: {mutant}");
         good = false;
     }
+    // What was not run may need its entry.
+    let open: Vec<_> =
+        all.iter().flat_map(|(_, results)| results.of(None)).chain(survived.iter().copied()).collect();
+    for entry in survivors.needless(&open) {
+        println!("NOT NEEDED, in survivors.txt: {entry}");
+        good = false;
+    }
     let viable: usize = all.iter().map(|(_, results)| results.viable()).sum();
     // In tenths of a percent.
     let share = survived.len() * 1_000 / viable.max(1);
@@ -284,6 +291,7 @@ mod tests {
         assert!(judge(&[("core", results(19, &one))], &survivors));
         assert!(!judge(&[("core", results(18, &one))], &survivors), "more than 5 %");
         assert!(!judge(&[("core", results(99, &["a.rs:7:1: replace y"]))], &survivors), "without a reason");
+        assert!(!judge(&[("core", results(99, &[]))], &survivors), "a reason for nothing");
     }
 
     #[test]

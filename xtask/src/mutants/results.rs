@@ -46,7 +46,7 @@ pub(super) struct Results(BTreeMap<String, Option<Verdict>>);
 
 impl Results {
     /// What is known from before of these changes, and nothing of others.
-    pub(super) fn of(mutants: &[Mutant], before: &Self) -> Self {
+    pub(super) fn new(mutants: &[Mutant], before: &Self) -> Self {
         let known = |mutant: &Mutant| before.0.get(&mutant.name).copied().flatten();
         Self(mutants.iter().map(|mutant| (mutant.name.clone(), known(mutant))).collect())
     }
@@ -68,9 +68,12 @@ impl Results {
     }
 
     pub(super) fn survivors(&self) -> impl Iterator<Item = &str> {
-        let survived =
-            |(name, verdict): (_, &Option<Verdict>)| (*verdict == Some(Verdict::Survived)).then_some(name);
-        self.0.iter().filter_map(survived).map(String::as_str)
+        self.of(Some(Verdict::Survived))
+    }
+
+    pub(super) fn of(&self, wanted: Option<Verdict>) -> impl Iterator<Item = &str> {
+        let wanted = move |(_, verdict): &(_, &Option<Verdict>)| **verdict == wanted;
+        self.0.iter().filter(wanted).map(|(name, _)| name.as_str())
     }
 
     /// Those that compile.
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn what_was_found_before_stays_while_the_change_is_the_same() {
         let before = Results::parse("caught\ta\nsurvived\tb\nnot run\tc\n");
-        let mut now = Results::of(&["a", "b", "d", "e"].map(mutant), &before);
+        let mut now = Results::new(&["a", "b", "d", "e"].map(mutant), &before);
         now.note(&mutant("d"), Verdict::Timeout);
         assert_eq!(now.text(), "caught\ta\nsurvived\tb\ntimeout\td\nnot run\te\n");
         assert_eq!((now.all(), now.viable(), now.count(None)), (4, 3, 1));

@@ -23,6 +23,16 @@ impl Survivors {
         lines.map(parse).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The entries that none of these mutants needs.
+    pub(super) fn needless<'a>(&'a self, open: &[&str]) -> Vec<&'a str> {
+        let open: Vec<_> = open.iter().map(|mutant| without_place(mutant)).collect();
+        self.0
+            .iter()
+            .map(|(change, _)| change.as_str())
+            .filter(|change| !open.iter().any(|o| o == change))
+            .collect()
+    }
+
     /// Why this one may survive.
     pub(super) fn reason(&self, mutant: &str) -> Option<&str> {
         let change = without_place(mutant);
@@ -50,6 +60,12 @@ mod tests {
             assert_eq!(survivors.reason(&format!("{place}: replace + with - in f")), Some("no difference"));
         }
         assert_eq!(survivors.reason("b.rs:7:1: replace + with - in f"), None);
+    }
+
+    #[test]
+    fn an_entry_that_nothing_needs_is_found() {
+        let survivors = Survivors::parse("a.rs: replace x -- so\na.rs: replace y -- so\n").unwrap();
+        assert_eq!(survivors.needless(&["a.rs:7:1: replace y", "b.rs:7:1: replace x"]), ["a.rs: replace x"]);
     }
 
     #[test]
