@@ -137,17 +137,18 @@ async fn a_received_message_reaches_the_handler_without_an_allocation() {
         .unwrap();
     client.connect().await.unwrap();
 
-    // Whatever is set up once is set up by the first messages.
+    // Whatever is set up once is set up by the first messages. The counter is that of the process, so the harness may be
+    // caught once, on a busy machine; what a message cost would be there each time.
     let mut all = 0;
     let mut allocations = usize::MAX;
-    for _ in 0..2 {
+    for _ in 0..4 {
         let region = Region::new(ALLOCATOR);
         flood.say(10_000);
         all += 10_000;
         while heard.load(Relaxed) < all {
             tokio::task::yield_now().await;
         }
-        allocations = region.change().allocations;
+        allocations = allocations.min(region.change().allocations);
     }
     assert_eq!(allocations, 0, "for 10,000 messages");
     assert_eq!(client.health().messages_received, all);
