@@ -15,7 +15,11 @@ use everwire_ping::PingConfig;
 use everwire_recovery::{Exponential, RecoveryOptions};
 use fastrand::Rng;
 use futures_util::future::join_all;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::Problem;
 use crate::{
@@ -55,6 +59,9 @@ pub(super) struct Totals {
     pub(super) received: u64,
 }
 
+/// How many of a pair have entered their room. The server tells nobody what was said before they came.
+type Present = watch::Sender<usize>;
+
 /// What one client has heard.
 #[derive(Debug, Default)]
 struct Heard {
@@ -66,8 +73,14 @@ struct Heard {
 impl Fleet {
     pub(super) fn start(clients: usize, url: &str, ca_pem: &str, luck: u64) -> Result<Self, Problem> {
         let seen = Arc::new(Seen::default());
-        let members = (0..clients).map(|index| Member::start(index, url, ca_pem, luck, &seen));
-        Ok(Self { members: members.collect::<Result<_, _>>()?, seen })
+        let mut members = Vec::with_capacity(clients);
+        for pair in 0..clients / 2 {
+            let present = Arc::new(watch::Sender::new(0));
+            for index in [2 * pair, 2 * pair + 1] {
+                members.push(Member::start(index, url, ca_pem, luck, &seen, &present)?);
+            }
+        }
+        Ok(Self { members, seen })
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -120,7 +133,14 @@ impl fmt::Debug for Fleet {
 }
 
 impl Member {
-    fn start(index: usize, url: &str, ca_pem: &str, luck: u64, seen: &Arc<Seen>) -> Result<Self, Problem> {
+    fn start(
+        index: usize,
+        url: &str,
+        ca_pem: &str,
+        luck: u64,
+        seen: &Arc<Seen>,
+        present: &Arc<Present>,
+    ) -> Result<Self, Problem> {
         let mut rng = Rng::with_seed(luck.wrapping_add(index as u64));
         let monitor = ManualMonitor::new(NetworkStatus::online());
         let (session, events) = VideoChatSession::start(SessionConfig {
@@ -142,8 +162,8 @@ impl Member {
             strategy: Exponential::full(),
             seed: rng.u64(..),
         })?;
-        let talker = tokio::spawn(talk(session.sender(), rng, Arc::clone(seen)));
-        let listener = tokio::spawn(listen(events, Arc::clone(seen), monitor));
+        let talker = tokio::spawn(talk(session.sender(), rng, Arc::clone(seen), present.subscribe()));
+        let listener = tokio::spawn(listen(events, Arc::clone(seen), monitor, Arc::clone(present)));
         Ok(Self { session, talker, listener })
     }
 
@@ -159,9 +179,17 @@ impl Member {
     }
 }
 
-/// Says something every few seconds, until there is peace.
-async fn talk(posts: mpsc::Sender<Signal>, mut rng: Rng, seen: Arc<Seen>) -> u32 {
+/// Says something every few seconds, from the moment that both are there until there is peace.
+async fn talk(
+    posts: mpsc::Sender<Signal>,
+    mut rng: Rng,
+    seen: Arc<Seen>,
+    mut present: watch::Receiver<usize>,
+) -> u32 {
     let mut number = 0;
+    if present.wait_for(|present| *present == 2).await.is_err() {
+        return number;
+    }
     loop {
         tokio::time::sleep(Duration::from_millis(rng.u64(1000..5000))).await;
         if seen.peace.load(Relaxed) {
@@ -181,9 +209,11 @@ async fn listen(
     mut events: mpsc::Receiver<Box<SessionEvent>>,
     seen: Arc<Seen>,
     monitor: ManualMonitor,
+    present: Arc<Present>,
 ) -> Heard {
     let mut heard = Heard::default();
     let mut is_connected = false;
+    let mut is_present = false;
     let mut ended = 0;
     while let Some(event) = events.recv().await {
         match *event {
@@ -203,6 +233,10 @@ async fn listen(
                     (true, false) => drop(seen.connected.fetch_sub(1, Relaxed)),
                     _ => {}
                 }
+            }
+            SessionEvent::InRoom { .. } if !is_present => {
+                is_present = true;
+                present.send_modify(|present| *present += 1);
             }
             SessionEvent::Signal { signal: Signal::Chat { number, .. }, .. } => {
                 if number != heard.last + 1 {
