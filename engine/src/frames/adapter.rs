@@ -5,13 +5,14 @@ use std::{
     fmt,
     io::{self, Read, Write},
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    ahead::Ahead,
     appetite::Appetite,
     boundary::{Boundary, Mark},
 };
@@ -32,6 +33,7 @@ pub(super) struct NonBlocking {
     /// The buffer is to grow, and holds whole messages and nothing else; until it has, nothing more is read.
     cut: bool,
     appetite: Appetite,
+    ahead: Ahead,
     /// Where in the peer's messages the bytes stand that were read.
     boundary: Boundary,
     backlog: Backlog,
@@ -61,6 +63,7 @@ impl NonBlocking {
             kept: Bytes::new(),
             cut: false,
             appetite,
+            ahead: Ahead::default(),
             boundary,
             backlog: Backlog::None,
         }
@@ -80,21 +83,33 @@ impl NonBlocking {
     /// These bytes came. Gives how many of them are for the buffer of the moment: when that is to grow, those of whole
     /// messages, and the rest is kept for the larger one.
     fn came(&mut self, bytes: &mut [u8]) -> usize {
-        self.appetite.came(bytes.len());
-        if !self.appetite.is_small() || bytes.is_empty() {
-            self.boundary.follow(bytes);
-            return bytes.len();
-        }
-        let start = self.boundary.last_start(bytes);
+        let len = bytes.len();
+        self.appetite.came(len);
+        let start = if self.appetite.is_small() { self.boundary.last_start(bytes) } else { None };
         self.boundary.follow(bytes);
-        match start {
-            Some(start) if self.appetite.is_starved(self.boundary.remaining()) => {
-                self.kept = Bytes::copy_from_slice(&bytes[start..]);
-                self.cut = true;
-                start
-            }
-            _ => bytes.len(),
+        if len == 0 || !self.appetite.is_starved(self.boundary.remaining()) {
+            return len;
         }
+        let start = if self.appetite.is_small() { start } else { self.boundary.long_start(len) };
+        let Some(start) = start else { return len };
+        self.kept = Bytes::copy_from_slice(&bytes[start..]);
+        self.cut = true;
+        start
+    }
+
+    /// How much of a frame is still to come.
+    pub(super) const fn of_frame(&self) -> u64 {
+        self.boundary.remaining()
+    }
+
+    /// What was read is held by an answer of ours, which says nothing of the application.
+    pub(super) const fn answers(&mut self) {
+        self.ahead.forget();
+    }
+
+    /// Gives back what messages that were kept made grow.
+    pub(super) fn release(&mut self) {
+        self.ahead.release();
     }
 
     /// Whoever polls is whom the transport wakes.
@@ -158,14 +173,18 @@ impl Read for NonBlocking {
         }
         let len = if self.prefix.has_remaining() {
             serve(&mut self.prefix, into)
+        } else if !self.ahead.is_empty() {
+            self.ahead.serve(into)
         } else if self.boundary.is_not_utf8() {
             // The messages before it are through: only when it holds no whole one does tungstenite read on.
             return Err(io::Error::new(io::ErrorKind::InvalidData, NotUtf8));
         } else {
-            let mut buf = ReadBuf::new(into);
-            match Pin::new(&mut self.io).poll_read(&mut Context::from_waker(&self.waker), &mut buf) {
-                Poll::Ready(outcome) => outcome.map(|()| buf.filled().len())?,
-                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            match self.poll_transport(into) {
+                Poll::Ready(outcome) => outcome?,
+                Poll::Pending => {
+                    self.ahead.dry();
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
             }
         };
         match self.came(&mut into[..len]) {
@@ -173,6 +192,25 @@ impl Read for NonBlocking {
             0 if len > 0 => Err(io::ErrorKind::WouldBlock.into()),
             len => Ok(len),
         }
+    }
+}
+
+impl NonBlocking {
+    /// Reads from the transport, past the buffer ahead or through it.
+    fn poll_transport(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let cx = &mut Context::from_waker(&self.waker);
+        if self.backlog == Backlog::Blocked {
+            // A peer that reads nothing shall cost as little as can be.
+            self.ahead.release();
+        } else if self.ahead.is_wanted(into, self.appetite.size()) {
+            ready!(self.ahead.poll_fill(&mut self.io, cx))?;
+            return Poll::Ready(Ok(self.ahead.serve(into)));
+        }
+        let mut buf = ReadBuf::new(into);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        let len = buf.filled().len();
+        self.ahead.note(len, into.len());
+        Poll::Ready(Ok(len))
     }
 }
 

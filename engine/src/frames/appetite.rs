@@ -11,12 +11,20 @@ pub(crate) const SMALL: usize = 2 << 10;
 /// does nothing but ping gets there in minutes, and one that is busy now and then keeps what it needs.
 const QUIET: u8 = 32;
 
+/// A frame of which so much is still to come is read in pieces of [`WIDE`] at least.
+const LONG: u64 = 64 << 10;
+
+/// tungstenite reads in pieces of the size that its buffer began with: of a long frame, that would be many calls.
+const WIDE: usize = 128 << 10;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Appetite {
     small: usize,
     large: usize,
     is_large: bool,
+    /// For a long frame it is larger than configured, until the buffers are made anew.
+    is_wide: bool,
     /// What came since the transport ran dry.
     came: usize,
     /// How often in a row little had come when it did.
@@ -26,12 +34,16 @@ pub(super) struct Appetite {
 impl Appetite {
     /// It begins small. Where `small` is no less than `large` it never changes.
     pub(super) const fn new(small: usize, large: usize) -> Self {
-        Self { small, large, is_large: small >= large, came: 0, quiet: 0 }
+        Self { small, large, is_large: small >= large, is_wide: false, came: 0, quiet: 0 }
     }
 
     /// How large a buffer made now is to be.
     pub(super) const fn size(&self) -> usize {
-        if self.is_large { self.large } else { self.small }
+        match self.is_large {
+            true if self.is_wide => WIDE,
+            true => self.large,
+            false => self.small,
+        }
     }
 
     /// Whether it might [grow](Self::is_starved).
@@ -46,16 +58,37 @@ impl Appetite {
         self.came = self.came.saturating_add(bytes);
     }
 
-    /// Whether the small buffer is too small for what comes: more than it holds was there at once, or it was told how
-    /// much of a frame is still to come.
+    /// Whether the buffer is too small for what comes: more than the small one holds was there at once, or of a frame so
+    /// much is still to come.
+    #[inline]
     pub(super) const fn is_starved(&self, of_frame: u64) -> bool {
-        self.is_small() && (self.came >= self.small || of_frame > self.small as u64)
+        if self.is_small() {
+            self.came >= self.small || of_frame > self.small as u64
+        } else {
+            self.is_too_narrow(of_frame)
+        }
     }
 
-    /// The large buffer is in use.
-    pub(super) const fn grew(&mut self) {
+    #[inline]
+    const fn is_too_narrow(&self, of_frame: u64) -> bool {
+        of_frame >= LONG && self.large < WIDE && !self.is_wide
+    }
+
+    /// A buffer as large as it was to be is in use, for a frame of which so much is still to come.
+    pub(super) const fn grew(&mut self, of_frame: u64) {
+        self.is_wide = self.is_too_narrow(of_frame);
         self.is_large = true;
         self.quiet = 0;
+    }
+
+    /// Whether the buffer is larger than it is to be for longer than a burst.
+    pub(super) const fn is_wide(&self) -> bool {
+        self.is_wide
+    }
+
+    /// The long frames are through.
+    pub(super) const fn settled(&mut self) {
+        self.is_wide = false;
     }
 
     /// The transport has nothing more. Whether the small buffer is enough from now on.
@@ -89,15 +122,15 @@ mod tests {
         appetite.came(50);
         assert!(appetite.is_starved(0), "as much as it holds");
         assert_eq!(appetite.size(), 100);
-        appetite.grew();
+        appetite.grew(101);
         assert_eq!(appetite.size(), 1000);
-        assert!(!appetite.is_starved(u64::MAX));
+        assert!(!appetite.is_starved(LONG - 1));
     }
 
     #[test]
     fn it_shrinks_after_a_quiet_while() {
         let mut appetite = Appetite::new(100, 1000);
-        appetite.grew();
+        appetite.grew(0);
         for round in 0..10 {
             for _ in 1..QUIET {
                 appetite.came(99);
@@ -113,6 +146,19 @@ mod tests {
         appetite.shrank();
         assert_eq!(appetite.size(), 100);
         assert!(!appetite.ran_dry());
+    }
+
+    #[test]
+    fn it_is_wide_for_long_frames_until_they_are_through() {
+        for small in [100, 1000] {
+            let mut appetite = Appetite::new(small, 1000);
+            assert!(appetite.is_starved(LONG));
+            appetite.grew(LONG);
+            assert!(appetite.is_wide() && appetite.size() == WIDE && !appetite.is_starved(u64::MAX));
+            appetite.settled();
+            assert!(appetite.size() == 1000 && appetite.is_starved(LONG) && !appetite.is_starved(LONG - 1));
+        }
+        assert!(!Appetite::new(WIDE, WIDE).is_starved(LONG), "it is large enough as it is");
     }
 
     #[test]

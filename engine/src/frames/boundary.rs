@@ -11,6 +11,8 @@ use super::utf8::Utf8;
 pub(super) struct Boundary {
     /// So much of the current frame is still to come behind its head: payload, and the mask where there is one.
     remaining: u64,
+    /// How long the current frame is behind its head, when a message begins with it; otherwise 0.
+    begun: u64,
     /// The part of a head that came in an earlier piece.
     head: [u8; MAX_HEAD],
     head_len: usize,
@@ -149,6 +151,14 @@ impl Boundary {
         last
     }
 
+    /// Where in the last `len` bytes the message began of whose first frame more than 64 KiB are still to come, if it began
+    /// there.
+    pub(super) const fn long_start(&self, len: usize) -> Option<usize> {
+        // The head of so long a frame has its greatest length.
+        let came = self.begun.saturating_sub(self.remaining).saturating_add(MAX_HEAD as u64);
+        if self.begun == 0 || came > len as u64 { None } else { Some(len - came as usize) }
+    }
+
     /// Whether a text came that is none, though it may not have ended yet.
     pub(super) const fn is_not_utf8(&self) -> bool {
         self.not_utf8
@@ -190,6 +200,7 @@ impl Boundary {
         self.remaining = remaining;
         self.first = first;
         self.close.masked = masked;
+        self.begun = if first & CONTROL == 0 && !self.in_message { remaining } else { 0 };
         // A control frame may stand between fragments, and ends nothing.
         if first & CONTROL == 0 {
             self.in_message = first & FINAL == 0;

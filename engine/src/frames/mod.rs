@@ -1,6 +1,7 @@
 //! Frames on an open transport: tungstenite's protocol machine, driven without its asynchronous wrapper.
 
 mod adapter;
+mod ahead;
 mod appetite;
 mod boundary;
 mod config;
@@ -11,6 +12,8 @@ mod deflate;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_deflate.rs"]
 mod deflate;
+#[cfg(test)]
+mod tests;
 mod utf8;
 
 pub(crate) use appetite::SMALL;

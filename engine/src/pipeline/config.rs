@@ -180,7 +180,8 @@ impl TungsteniteEngineBuilder {
     }
 
     /// The read buffer of a connection in bytes (default 16 KiB), while much comes. While little does, it is 2 KiB, or
-    /// less where this is less.
+    /// less where this is less. While frames of 64 KiB and more come it is 128 KiB at least, and while the application
+    /// keeps its messages as fast as they come, there are 32 KiB more.
     pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.frames.read_buffer = bytes;
         self
