@@ -325,7 +325,7 @@ mod tests {
         let mut sent = pin!(requests.request(DEADLINE, |_| ready(SendOutcome::Flushed)));
         let mut held = pin!(requests.request(DEADLINE, |_| pending()));
         assert!(sent.as_mut().now_or_never().is_none() && held.as_mut().now_or_never().is_none());
-        let state = |state| ClientEvent::<()>::State(Snapshot::new(state, 1, true));
+        let state = |state| ClientEvent::<()>::State(Box::new(Snapshot::new(state, 1, true)));
         requests.observe(&state(ConnectionState::Disconnecting(DisconnectionSource::NoPongReceived)));
         assert!(sent.as_mut().now_or_never().is_none(), "the answer may be among what is still read");
         requests.observe(&state(ConnectionState::Disconnected(DisconnectionSource::NoPongReceived)));

@@ -78,8 +78,9 @@ impl<E> From<Item<E>> for ClientEvent<E> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent<E> {
-    /// The state changed, to this.
-    State(Snapshot),
+    /// The state changed, to this. Boxed, as all that is large and rare here: events are many, and shall not be moved at
+    /// its size.
+    State(Box<Snapshot>),
     /// An event was received.
     Event {
         /// On which connection; the first is 1.
@@ -116,7 +117,7 @@ pub enum ClientEvent<E> {
         /// Which attempt it was.
         generation: u64,
         /// How it ended.
-        source: DisconnectionSource,
+        source: Box<DisconnectionSource>,
     },
     /// A connection is fully established that is not the first one: what happened in between was missed,
     /// unless the server replays it.

@@ -32,7 +32,7 @@ const fn event(event: u64) -> Item {
 }
 
 fn state(generation: u64) -> Item {
-    ClientEvent::State(Snapshot::new(ConnectionState::Connecting, generation, true))
+    ClientEvent::State(Box::new(Snapshot::new(ConnectionState::Connecting, generation, true)))
 }
 
 fn rejected() -> Item {

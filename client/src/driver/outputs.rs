@@ -27,7 +27,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                         self.pump.stop_intake();
                     }
                     self.snapshots.send_replace(snapshot.clone());
-                    self.hub.push(ClientEvent::State(snapshot));
+                    self.hub.push(ClientEvent::State(Box::new(snapshot)));
                 }
                 Output::Noted(snapshot) => {
                     self.snapshots.send_replace(snapshot);

@@ -65,7 +65,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 self.recorder.replaced(false);
                 self.replaced_for_renewal(Some(&source));
                 self.replacement_failed = Some(source.clone());
-                self.hub.push(ClientEvent::ReplacementFailed { generation, source });
+                self.hub.push(ClientEvent::ReplacementFailed { generation, source: Box::new(source) });
             }
             Output::HoldQueue => {
                 if let Some(connection) = &mut self.connection {

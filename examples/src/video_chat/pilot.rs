@@ -133,7 +133,7 @@ impl Pilot {
 
     async fn hear(&mut self, event: ClientEvent<RoomEvent>) {
         match event {
-            ClientEvent::State(snapshot) => self.state(snapshot).await,
+            ClientEvent::State(snapshot) => self.state(*snapshot).await,
             ClientEvent::Event { event: RoomEvent::Binary(payload), .. } => {
                 self.tell(SessionEvent::Binary(payload)).await;
             }
@@ -252,7 +252,7 @@ mod tests {
         let event = RoomEvent::Frame(joined());
         pilot.hear(ClientEvent::Event { generation: 1, event }).await;
         pilot.post(Signal::Chat { number: 2, text: "again".to_owned() }).await;
-        pilot.hear(ClientEvent::State(client.state())).await;
+        pilot.hear(ClientEvent::State(Box::new(client.state()))).await;
         assert!(second.text().await.contains("join"), "whoever comes to a connection joins first");
         pilot.hear(ClientEvent::Event { generation: 2, event: RoomEvent::Frame(joined()) }).await;
         for number in 1..=2 {
