@@ -163,7 +163,10 @@ impl<Ev> Client<Ev> {
     /// messages in flight at once: they leave with one flush.
     pub async fn queue(&self, message: impl Into<Outgoing>) -> Receipt {
         let Outgoing { message, class } = message.into();
-        self.shared.outbox.push(message, class).await
+        match self.shared.outbox.push_at_once(message, class) {
+            Ok(receipt) => receipt,
+            Err(message) => self.shared.outbox.push(message, class).await,
+        }
     }
 
     /// Queues a message if there is room now.

@@ -44,6 +44,10 @@ pub(crate) struct Pump {
     taken: VecDeque<Entry>,
     /// Handed over, not flushed yet.
     in_flight: VecDeque<InFlight>,
+    /// So many of these, from the front, are flushed after all, and to be told with the next lock.
+    confirmed: usize,
+    /// What need not be sent again, to be dropped after the lock; kept for its storage.
+    spent: Vec<Message>,
     /// Settled, to be told with the next lock.
     settled: Vec<(Ticket, SendOutcome)>,
     /// To be woken after the lock; kept for its storage.
@@ -73,6 +77,8 @@ impl Pump {
             urgent: VecDeque::new(),
             taken: VecDeque::new(),
             in_flight: VecDeque::new(),
+            confirmed: 0,
+            spent: Vec::new(),
             settled: Vec::new(),
             wakers: Vec::new(),
             gate: Gate::Closed,
@@ -153,7 +159,10 @@ impl Pump {
             let mut blocked = fed.is_pending();
             if !self.in_flight.is_empty() {
                 match Pin::new(&mut *sink).poll_flush(cx)? {
-                    Poll::Ready(()) => self.flushed(),
+                    Poll::Ready(()) => {
+                        self.progress += 1;
+                        self.confirmed = self.in_flight.len();
+                    }
                     Poll::Pending => blocked = true,
                 }
             }
@@ -211,16 +220,6 @@ impl Pump {
             }
         }
         Ok(Poll::Ready(()))
-    }
-
-    fn flushed(&mut self) {
-        self.progress += 1;
-        for bytes in self.in_flight.iter().filter_map(|in_flight| in_flight.ticket.counted) {
-            self.sent.0 += 1;
-            self.sent.1 += bytes as u64;
-        }
-        let flushed = self.in_flight.drain(..).map(|in_flight| (in_flight.ticket, SendOutcome::Flushed));
-        self.settled.extend(flushed);
     }
 
     /// For when there is no connection to poll with: has the waker woken by a push that expires before
@@ -334,7 +333,16 @@ impl Pump {
         let mut displaced = None;
         let outbox = self.outbox.clone();
         let mut shared = outbox.lock();
-        let freed = !self.settled.is_empty();
+        let freed = !self.settled.is_empty() || self.confirmed > 0;
+        for InFlight { ticket, again } in self.in_flight.drain(..mem::take(&mut self.confirmed)) {
+            if let Some(bytes) = ticket.counted {
+                shared.room.release(bytes);
+                self.sent.0 += 1;
+                self.sent.1 += bytes as u64;
+            }
+            self.wakers.extend(ticket.slot.and_then(|slot| shared.slots.settle(slot, SendOutcome::Flushed)));
+            self.spent.extend(again);
+        }
         for (ticket, outcome) in self.settled.drain(..) {
             if let Some(bytes) = ticket.counted {
                 shared.room.release(bytes);
@@ -361,6 +369,7 @@ impl Pump {
         }
         drop(shared);
         drop(displaced);
+        self.spent.clear();
         self.wake_all();
     }
 
