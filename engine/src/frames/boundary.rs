@@ -164,9 +164,9 @@ impl Boundary {
         self.not_utf8
     }
 
-    /// The payload of the close frame that came: its code and its reason, as they are.
+    /// The payload of the close frame that came: its code and its reason, as they are. None of one under a mask.
     pub(super) fn close(&self) -> &[u8] {
-        &self.close.payload
+        if self.close.masked { &[] } else { &self.close.payload }
     }
 
     /// Whether the close frame with this payload was turned into a pong, to be answered by ourselves.
@@ -299,6 +299,23 @@ mod tests {
 
     fn lengths() -> impl Strategy<Value = usize> {
         prop_oneof![0..200_usize, 65_000..66_000_usize]
+    }
+
+    /// A mask and what is under it may well be read as a code and a reason: 4026 and seven letters here, and 1000 "bye"
+    /// in truth.
+    #[test]
+    fn a_close_frame_under_a_mask_is_not_read() {
+        let (mask, truth) = ([0x0F, 0xBA, 0x4D, 0x25], *b"\x03\xE8bye");
+        let mut frame = vec![FINAL | CLOSE, MASKED | truth.len() as u8];
+        frame.extend(mask);
+        frame.extend(truth.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        let mut boundary = Boundary::default();
+        boundary.follow(&mut frame);
+        assert!(boundary.is_between_messages());
+        assert_eq!(boundary.close(), b"");
+        let mut open = [&[FINAL | CLOSE, truth.len() as u8][..], &truth].concat();
+        boundary.follow(&mut open);
+        assert!(boundary.close().ends_with(&truth));
     }
 
     proptest! {
