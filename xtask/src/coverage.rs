@@ -20,13 +20,16 @@ const LIBRARIES: [&str; 5] =
 const REPORT: &str = "target/coverage.lcov";
 const REASONS: &str = "xtask/coverage-reasons.txt";
 
-/// Runs the tests of the libraries with counters in their code, and reads the counters.
+/// Runs the tests of the libraries with counters in their code, and reads the counters; with `--report` it tells what
+/// the last run left.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    if !arguments.is_empty() {
-        eprintln!("cargo xtask coverage: takes no arguments");
+    let report = arguments == ["--report"];
+    if !(report || arguments.is_empty()) {
+        eprintln!("cargo xtask coverage: there is --report, and nothing else");
         return ExitCode::from(2);
     }
-    match measure() {
+    let measured = if report { Ok(()) } else { measure() };
+    match measured.and_then(|()| read()) {
         Ok(good) => exit(good),
         Err(Problem::Needs(what)) => {
             println!("skipped: needs {what}");
@@ -44,7 +47,7 @@ enum Problem {
     Failed(String),
 }
 
-fn measure() -> Result<bool, Problem> {
+fn measure() -> Result<(), Problem> {
     let llvm = tools::llvm().map_err(Problem::Needs)?;
     let runner = if has("nextest") { &["nextest", "--no-fail-fast"][..] } else { &["--no-fail-fast"] };
     let mut arguments = runner.to_vec();
@@ -57,6 +60,11 @@ fn measure() -> Result<bool, Problem> {
     if !succeeds(&mut command) {
         return Err(Problem::Failed("a test failed, or its counters cannot be read".to_owned()));
     }
+    Ok(())
+}
+
+/// Whether every reason is needed.
+fn read() -> Result<bool, Problem> {
     let read = |path: &str| {
         fs::read_to_string(root().join(path)).map_err(|error| Problem::Failed(format!("{path}: {error}")))
     };

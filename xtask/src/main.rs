@@ -111,7 +111,7 @@ const COMMANDS: &[(&str, &[Command])] = &[
         &[
             Command {
                 name: "coverage",
-                help: "how many lines the tests reach, and which lines of the cores they do not",
+                help: "how many lines the tests reach, and which of the cores they do not: --report",
                 run: coverage::run,
             },
             Command {
