@@ -297,6 +297,63 @@ mod tests {
         bytes
     }
 
+    #[test]
+    fn the_close_of_a_gateway_becomes_a_pong_and_no_other_frame_changes() {
+        for first in 0x80..=0x8F {
+            let mut bytes = [first, 2, 0x03, 0xF6, 0x82, 0];
+            let mut boundary = Boundary::default();
+            boundary.follow(&mut bytes);
+            let is_close = first & OPCODE == CLOSE;
+            assert_eq!(bytes, [if is_close { 0x8A } else { first }, 2, 0x03, 0xF6, 0x82, 0], "{first:#x}");
+            assert_eq!(boundary.is_disguised(&BAD_GATEWAY), is_close, "{first:#x}");
+        }
+    }
+
+    /// Once its head is through, only the code is left to be changed; what came is kept as it was.
+    #[test]
+    fn the_close_of_a_gateway_in_pieces_reads_as_a_normal_one() {
+        let came = [0x88, 5, 0x03, 0xF6, b'b', b'y', b'e'];
+        for cut in 1..4 {
+            let (mut boundary, mut bytes) = (Boundary::default(), came);
+            let (head, rest) = bytes.split_at_mut(cut);
+            boundary.follow(head);
+            // A head that came whole tells how much is still to come.
+            assert_eq!(boundary.remaining(), [0, 5, 4][cut - 1], "{cut}");
+            for byte in rest {
+                boundary.follow(std::slice::from_mut(byte));
+            }
+            assert_eq!(bytes, [0x88, 5, 0x03, 0xE8, b'b', b'y', b'e'], "{cut}");
+            assert_eq!(boundary.close(), &came[2..], "{cut}");
+            assert!(!boundary.is_disguised(&BAD_GATEWAY), "{cut}");
+        }
+        // Also where the code comes at once.
+        let (mut boundary, mut bytes) = (Boundary::default(), came);
+        boundary.follow(&mut bytes[..1]);
+        boundary.follow(&mut bytes[1..]);
+        assert_eq!((bytes[2..4].to_vec(), boundary.close()), (vec![0x03, 0xE8], &came[2..]));
+    }
+
+    #[test]
+    fn nothing_else_that_comes_in_pieces_changes() {
+        for came in [
+            // Another code, a code that is none, what a mask hides, a ping, and bytes further behind.
+            &[0x88, 2, 0x03, 0xE9][..],
+            &[0x88, 1, 0x03],
+            &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xF6],
+            &[0x89, 2, 0x03, 0xF6],
+            &[0x88, 4, 0x03, 0xE8, 0x03, 0xF6],
+        ] {
+            for size in [1, 3, came.len()] {
+                let (mut boundary, mut bytes) = (Boundary::default(), came.to_vec());
+                bytes.chunks_mut(size).for_each(|piece| boundary.follow(piece));
+                assert_eq!(bytes, came, "in pieces of {size}");
+                assert!(!boundary.is_disguised(&came[2..]), "{came:?}");
+                let payload = if came[0] == 0x88 { &came[2..] } else { &[] };
+                assert_eq!(boundary.close(), payload, "{came:?}");
+            }
+        }
+    }
+
     fn lengths() -> impl Strategy<Value = usize> {
         prop_oneof![0..200_usize, 65_000..66_000_usize]
     }
