@@ -101,6 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_lost_the_race_without_failing_is_the_next() {
+        let t0 = Instant::now();
+        let mut race = race(&["[::1]:1", "127.0.0.1:1", "[::2]:1"]);
+        due(&mut race, t0);
+        due(&mut race, t0 + STAGGER);
+        race.handle_connected();
+        race.put_back("[::1]:1".parse().unwrap());
+        assert_eq!(
+            race.poll_output(t0 + STAGGER).map(|address| address.to_string()).as_deref(),
+            Some("[::1]:1")
+        );
+        assert!(race.has_more());
+    }
+
+    #[test]
     fn a_failure_brings_the_next_address_at_once() {
         let t0 = Instant::now();
         let mut race = race(&["[::1]:1", "127.0.0.1:1"]);

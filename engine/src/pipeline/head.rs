@@ -163,6 +163,50 @@ mod tests {
         HeadReader::new(EngineErrorKind::Upgrade, Stage::Upgrade)
     }
 
+    /// A head of this size, of this status.
+    fn head_of(size: usize, status: u16) -> Vec<u8> {
+        let start = format!("HTTP/1.1 {status} x\r\nx: ");
+        let filling = "a".repeat(size - start.len() - 4);
+        [start.as_bytes(), filling.as_bytes(), b"\r\n\r\n"].concat()
+    }
+
+    /// 64 KiB and no byte more, in one piece and in two, interim answers counted.
+    #[test]
+    fn a_head_has_a_size_that_it_may_just_reach() {
+        const MOST: usize = 65_536;
+        let size_of = |error: EngineError| match error.kind() {
+            EngineErrorKind::TooLarge { size, max: MOST, .. } => size,
+            other => panic!("{other:?}"),
+        };
+        let read = |bytes: &[u8]| reader().handle(bytes);
+        assert!(read(&head_of(MOST, 200)).unwrap().is_some());
+        assert_eq!(size_of(read(&head_of(MOST + 1, 200)).unwrap_err()), MOST + 1);
+        let cut = |size| head_of(MOST * 2, 200)[..size].to_vec();
+        assert!(read(&cut(MOST)).unwrap().is_none(), "the end may still come");
+        assert_eq!(size_of(read(&cut(MOST + 1)).unwrap_err()), MOST + 1);
+
+        let hints = head_of(1000, 103);
+        let both = |size| [&hints[..], &head_of(size, 200)].concat();
+        assert!(read(&both(MOST - 1000)).unwrap().is_some());
+        assert_eq!(size_of(read(&both(MOST - 999)).unwrap_err()), MOST + 1);
+        let many = |last| [hints.repeat(2), head_of(last, 200)].concat();
+        assert!(read(&many(MOST - 2000)).unwrap().is_some());
+        assert_eq!(size_of(read(&many(MOST - 1999)).unwrap_err()), MOST + 1);
+    }
+
+    #[test]
+    fn an_answer_in_tls_says_whose_port_was_wrong() {
+        for (stage, kind, words) in [
+            (Stage::Proxy, EngineErrorKind::Proxy, "TLS to the proxy itself is not supported"),
+            (Stage::Upgrade, EngineErrorKind::Upgrade, "the port wants an encrypted connection (wss://)"),
+        ] {
+            for record in [0x15, 0x16] {
+                let error = HeadReader::new(kind, stage).handle(&[record, 3, 1]).unwrap_err();
+                assert!(error.to_string().contains(words), "{error}");
+            }
+        }
+    }
+
     #[test]
     fn a_head_in_any_pieces_is_the_same_head() {
         let bytes =

@@ -274,3 +274,10 @@ fn rule_2a_the_replaced_connection_is_read_to_its_end_while_it_is_drained() {
     }
     assert!(!World::new().core.drains_replaced());
 }
+
+#[test]
+fn rule_2a_whether_a_client_may_replace_is_what_it_was_told() {
+    for may in [false, true] {
+        assert_eq!(World::new().core.replaceable(may).can_replace(), may);
+    }
+}
