@@ -538,6 +538,24 @@ fn rule_6_what_waits_for_room_when_the_client_goes_is_told_so() {
 }
 
 #[test]
+fn rule_6_what_is_pushed_at_once_neither_exceeds_the_queue_nor_overtakes_who_waits() {
+    let at_once =
+        |outbox: &Outbox, message: &'static str| outbox.push_at_once(message.into(), HOLD).map(drop);
+    let (outbox, _pump) = Pump::new(SendLimits::default().with_messages(1));
+    assert_eq!(at_once(&outbox, "first"), Ok(()));
+    assert_eq!(at_once(&outbox, "second"), Err("second".into()), "there is no room");
+
+    let (outbox, _pump) = Pump::new(SendLimits::default().with_bytes(10));
+    assert_eq!(at_once(&outbox, "eight..."), Ok(()));
+    let mut waits = pin!(outbox.push("also eight".into(), HOLD));
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert_eq!(at_once(&outbox, "x"), Err("x".into()), "there is room for it, and another waits longer");
+    let (outbox, _pump) = Pump::new(SendLimits::default());
+    let refused = outbox.push_at_once("fail-fast".into(), SendClass::FailFast).map(drop);
+    assert_eq!(refused, Err("fail-fast".into()), "it is not connected");
+}
+
+#[test]
 fn a_receipt_wakes_whoever_asked_last_and_keeps_one_waker() {
     let mut slots = slots::Slots::default();
     let key = slots.take();
