@@ -229,8 +229,15 @@ impl Participant {
     }
 
     fn hear(&mut self, event: ClientEvent<Down>) {
-        let ClientEvent::Event { generation, event } = event else {
-            return self.catch_up(clock::now());
+        let (generation, event) = match event {
+            ClientEvent::Event { generation, event } => (generation, event),
+            // Among what was dropped may be all posts that the server sends before it hears of one: nothing that comes
+            // later would show the gap.
+            ClientEvent::Lagged(_) => {
+                (self.joined, self.asked) = (None, None);
+                return self.catch_up(clock::now());
+            }
+            _ => return self.catch_up(clock::now()),
         };
         match event {
             Down::Joined(accepted) if self.asked.is_some_and(|(of, _)| of == generation) => {
