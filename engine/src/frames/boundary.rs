@@ -309,6 +309,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_only_looks_like_the_close_of_a_gateway_does_not_change() {
+        for came in [
+            // A close frame too short for a code, with another frame behind it.
+            &[0x88, 1, 0x03, 0xF6, 0][..],
+            // A mask that reads as the code.
+            &[0x88, 0x82, 0x03, 0xF6, 0, 0, 0x03, 0xF6],
+            // A second close frame, after which nothing counts.
+            &[0x88, 2, 0x03, 0xE8, 0x88, 2, 0x03, 0xF6],
+        ] {
+            let (mut boundary, mut bytes) = (Boundary::default(), came.to_vec());
+            boundary.follow(&mut bytes);
+            assert_eq!(bytes, came);
+            assert!(!boundary.is_disguised(&BAD_GATEWAY), "{came:?}");
+        }
+    }
+
+    /// Where a long message began, as long as the bytes that came last have all of it; of no other frame.
+    #[test]
+    fn the_start_of_a_long_message_is_found_and_that_of_nothing_else() {
+        const LONG: usize = 100_000;
+        let start = |frames: &[Vec<u8>], came: usize, len: usize| {
+            let mut bytes = frames.concat();
+            bytes.truncate(came);
+            let mut boundary = Boundary::default();
+            boundary.follow(&mut bytes);
+            boundary.long_start(len)
+        };
+        let (short, long) = (frame(0x82, false, 20), frame(0x82, false, LONG));
+        let behind = [short.clone(), long.clone()];
+        assert_eq!(start(&behind, 22 + MAX_HEAD + 50, 22 + MAX_HEAD + 50), Some(22));
+        assert_eq!(
+            start(std::slice::from_ref(&long), MAX_HEAD + 50, MAX_HEAD + 50),
+            Some(0),
+            "all of it and no more"
+        );
+        assert_eq!(
+            start(std::slice::from_ref(&long), MAX_HEAD + 50, MAX_HEAD + 49),
+            None,
+            "it began before them"
+        );
+        let fragments = [frame(0x02, false, 20), frame(0x80, false, LONG)];
+        assert_eq!(
+            start(&fragments, 22 + MAX_HEAD + 50, 22 + MAX_HEAD + 50),
+            None,
+            "a fragment begins nothing"
+        );
+        let first = [short.clone(), frame(0x02, false, LONG)];
+        assert_eq!(start(&first, 22 + MAX_HEAD + 50, 22 + MAX_HEAD + 50), Some(22), "but for the first one");
+        let ping = [short.clone(), frame(0x89, false, 100)];
+        assert_eq!(start(&ping, 22 + 2 + 8, 22 + 2 + 8), None, "a control frame is none");
+        let between = [frame(0x02, false, 20), frame(0x89, false, 100)];
+        assert_eq!(start(&between, 22 + 2 + 8, 22 + 2 + 8), None, "between fragments neither");
+        assert_eq!(start(&[], 0, 100), None, "nothing came");
+    }
+
     /// Once its head is through, only the code is left to be changed; what came is kept as it was.
     #[test]
     fn the_close_of_a_gateway_in_pieces_reads_as_a_normal_one() {
