@@ -15,7 +15,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The host: a name, an IPv4 address, or an IPv6 address without brackets.
+    /// The host: a name in lower case (RFC 3986 §6.2.2.1), an IPv4 address, or an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -155,7 +155,7 @@ impl ConnectRequest {
             path => path.to_owned(),
         };
         let mut request = Self {
-            endpoint: Endpoint { secure, host: host.to_owned(), port },
+            endpoint: Endpoint { secure, host: host.to_ascii_lowercase(), port },
             authority: host_and_port.to_owned(),
             path_and_query,
             headers: HeaderMap::new(),
@@ -338,6 +338,11 @@ mod tests {
         assert_eq!(at("wss://[::1]:9/x").endpoint().to_string(), "wss://[::1]:9");
         assert_eq!(at("wss://[::1]:9/x").authority(), "[::1]:9");
         assert_eq!(at("ws://h?a=b").path_and_query(), "/?a=b");
+        assert_eq!(
+            at("ws://Chat.Example").endpoint(),
+            at("ws://chat.example:80").endpoint(),
+            "hosts have no case"
+        );
     }
 
     #[test]
