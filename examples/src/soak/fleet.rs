@@ -12,7 +12,7 @@ use std::{
 use everwire_client::ConnectionState;
 use everwire_netmon::{ManualMonitor, NetworkStatus};
 use everwire_ping::PingConfig;
-use everwire_recovery::{Exponential, RecoveryOptions};
+use everwire_recovery::{Decision, Exponential, RecoveryOptions, StopReason};
 use fastrand::Rng;
 use futures_util::future::join_all;
 use tokio::{
@@ -233,6 +233,11 @@ async fn listen(
                     (true, false) => drop(seen.connected.fetch_sub(1, Relaxed)),
                     _ => {}
                 }
+            }
+            SessionEvent::Decision(Decision::Stop { reason, attempts, .. })
+                if reason != StopReason::UserDisconnected =>
+            {
+                heard.wrong.push(format!("recovery stopped after {attempts} attempts: {reason}"));
             }
             SessionEvent::InRoom { .. } if !is_present => {
                 is_present = true;
