@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::cargo::{cargo, exit, succeeds};
 
-/// A few hundred thousand worlds: about a minute, most of it to build.
+/// Some three million worlds, a third of them distinct: about a minute, most of it to build.
 const DEPTH: u32 = 8;
 
 /// Runs the model of the recovery crate in release. It is a test of that crate, so that the cores are seen from
