@@ -21,7 +21,7 @@ use crate::{
     decode::EventDecoder,
     delivery::ClientEvent,
     hooks::{Authenticate, ConnectionScope, HandshakeHandle, LANE},
-    send::Gate,
+    send::{Gate, Pump},
 };
 
 /// A hook's future has ended: with its value, or by a panic.
@@ -73,12 +73,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     pub(super) fn poll_hooks(&mut self, cx: &mut Context<'_>) -> bool {
         let renewed = self.poll_renewal(cx);
         let Some(connection) = &mut self.connection else { return renewed };
-        let generation = connection.generation;
 
-        let established = contained(cx, connection.establishing.as_mut());
-        if established.is_some() {
-            connection.establishing = None;
-        }
+        let established = connection.poll_establishing(cx);
         let resubscribed = contained(cx, connection.resubscribing.as_mut().map(|(hook, _)| hook));
         if resubscribed.is_some() {
             connection.resubscribing = None;
@@ -87,22 +83,14 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             connection.connected = None;
         }
         // Before anything else may be sent: what the hooks have sent.
-        let mut sent = false;
-        let room = LANE.saturating_sub(self.pump.urgent_len());
-        connection.lane.drain(cx.waker(), room, |message| {
-            self.pump.urgent(message);
-            sent = true;
-        });
+        let sent = connection.take_sent(cx, &mut self.pump);
 
         if resubscribed.is_some() {
             self.pump.set_open(true);
         }
         let moved = renewed || sent || established.is_some() || resubscribed.is_some();
-        match established {
-            Some(Ok(Ok(()))) => self.tell(Input::Established { generation }),
-            Some(Ok(Err(error))) => self.tell(Input::AuthenticationFailed { generation, error }),
-            Some(Err(())) => self.tell(Input::AuthenticationFailed { generation, error: panicked() }),
-            None => {}
+        if let Some(input) = established {
+            self.tell(input);
         }
         moved
     }
@@ -115,6 +103,28 @@ impl<C> Connection<C> {
             Some(hook) => begin(|| hook(handle), || Err(panicked())),
             None => Box::pin(std::future::ready(Ok(()))),
         });
+    }
+
+    /// What the core is told once the hook that authenticates has ended.
+    pub(super) fn poll_establishing(&mut self, cx: &mut Context<'_>) -> Option<Input> {
+        let generation = self.generation;
+        let ended = contained(cx, self.establishing.as_mut())?;
+        self.establishing = None;
+        Some(match ended.unwrap_or_else(|()| Err(panicked())) {
+            Ok(()) => Input::Established { generation },
+            Err(error) => Input::AuthenticationFailed { generation, error },
+        })
+    }
+
+    /// Takes what the hooks have sent, as far as there is room. Returns whether it was anything.
+    pub(super) fn take_sent(&self, cx: &Context<'_>, pump: &mut Pump) -> bool {
+        let mut sent = false;
+        let room = LANE.saturating_sub(pump.urgent_len());
+        self.lane.drain(cx.waker(), room, |message| {
+            pump.urgent(message);
+            sent = true;
+        });
+        sent
     }
 }
 

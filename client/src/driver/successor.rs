@@ -17,7 +17,6 @@ use futures_util::FutureExt as _;
 use super::{
     Driver, READ_BATCH,
     attempt::{Connection, Dial, DialError},
-    hook::{contained, panicked},
     now,
     span::{SpanStage, record_end, record_stage},
 };
@@ -243,28 +242,14 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn poll_successor_hook(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(Successor { generation, connection: Some(connection), pump, .. }) =
-            self.successor.as_deref_mut()
-        else {
+        let Some(Successor { connection: Some(connection), pump, .. }) = self.successor.as_deref_mut() else {
             return false;
         };
-        let generation = *generation;
-        let established = contained(cx, connection.establishing.as_mut());
-        if established.is_some() {
-            connection.establishing = None;
-        }
-        let mut sent = false;
-        let room = LANE.saturating_sub(pump.urgent_len());
-        connection.lane.drain(cx.waker(), room, |message| {
-            pump.urgent(message);
-            sent = true;
-        });
+        let established = connection.poll_establishing(cx);
+        let sent = connection.take_sent(cx, pump);
         let moved = sent || established.is_some();
-        match established {
-            Some(Ok(Ok(()))) => self.tell(Input::Established { generation }),
-            Some(Ok(Err(error))) => self.tell(Input::AuthenticationFailed { generation, error }),
-            Some(Err(())) => self.tell(Input::AuthenticationFailed { generation, error: panicked() }),
-            None => {}
+        if let Some(input) = established {
+            self.tell(input);
         }
         moved
     }
