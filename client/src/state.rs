@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use everwire_engine::{CloseCode, CloseFrame, EngineError, Refusal, Stage};
+use everwire_engine::{CloseCode, CloseFrame, EngineError, Refusal};
 
 mod failure;
 mod snapshot;
+mod stage;
 
 pub use failure::{ApiError, AuthenticationError, AuthenticationErrorKind};
 pub use snapshot::{Replacement, Snapshot};
+pub use stage::AttemptStage;
 
 /// Where a client stands. There is one way round:
 ///
@@ -98,7 +100,7 @@ pub enum DisconnectionSource {
     NoPongReceived,
     /// The attempt exceeded a deadline.
     ConnectTimeout {
-        /// Which one.
+        /// What it was waiting for.
         stage: AttemptStage,
     },
     /// Credentials could not be produced, or were refused.
@@ -149,27 +151,6 @@ impl fmt::Display for DisconnectionSource {
             Self::ConnectTimeout { stage } => write!(f, "ConnectTimeout: {stage}"),
             Self::AuthenticationFailed(error) => write!(f, "AuthenticationFailed: {error}"),
             other => f.write_str(other.name()),
-        }
-    }
-}
-
-/// A part of an attempt that has a deadline.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum AttemptStage {
-    /// A stage of the engine.
-    Engine(Stage),
-    /// Authentication and the first health check.
-    Authentication,
-}
-
-impl fmt::Display for AttemptStage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Engine(stage) => stage.fmt(f),
-            Self::Authentication => f.write_str(
-                "authentication, or no health check came (for servers without: `protocol_pings()`)",
-            ),
         }
     }
 }
@@ -247,7 +228,7 @@ impl fmt::Display for ServerReason {
 
 #[cfg(test)]
 mod tests {
-    use everwire_engine::EngineErrorKind;
+    use everwire_engine::{EngineErrorKind, Stage};
 
     use super::*;
 
@@ -296,10 +277,10 @@ mod tests {
             (DisconnectionSource::SystemInitiated, "SystemInitiated"),
             (DisconnectionSource::NoPongReceived, "NoPongReceived"),
             (DisconnectionSource::Replaced, "Replaced"),
-            (timeout(AttemptStage::Engine(Stage::Tls)), "ConnectTimeout: tls"),
+            (timeout(AttemptStage::Engine(Stage::Tls)), "ConnectTimeout: tls (`tls_timeout` of the engine)"),
             (
                 timeout(AttemptStage::Authentication),
-                "ConnectTimeout: authentication, or no health check came (for servers without: `protocol_pings()`)",
+                "ConnectTimeout: `on_connection_established` had not ended (`authentication_timeout`)",
             ),
             (
                 DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(error.clone())),

@@ -1,5 +1,7 @@
 //! What the README says that could be forgotten when it changes.
 
+use everwire_client::{AttemptStage, Stage};
+
 /// Every feature that a user may switch on is explained, and no other.
 #[test]
 fn the_table_of_features_is_that_of_the_manifest() {
@@ -16,4 +18,23 @@ fn the_table_of_features_is_that_of_the_manifest() {
     told.sort_unstable();
     assert_eq!(told, known);
     assert!(!known.is_empty());
+}
+
+/// Which setter leads to which stage is what the stages themselves say.
+#[test]
+fn the_table_of_deadlines_is_that_of_the_stages() {
+    let table = include_str!("../README.md").split("## Deadlines").nth(1).unwrap_or_default();
+    let table = table.split("\n## ").next().unwrap_or_default();
+    for stage in [
+        AttemptStage::Credentials,
+        AttemptStage::Request,
+        AttemptStage::Dial,
+        AttemptStage::Authentication,
+        AttemptStage::HealthCheck,
+    ] {
+        let row = format!("| `{}` |", stage.setter().unwrap_or_default());
+        let row = table.lines().find(|line| line.starts_with(&row)).unwrap_or_default();
+        assert!(row.contains(&format!("`{stage:?}`")), "{stage:?} is not in the row of its setter: {row:?}");
+    }
+    assert!(table.contains("`Engine(…)`") && AttemptStage::Engine(Stage::Tls).setter().is_some());
 }

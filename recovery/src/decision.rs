@@ -379,6 +379,7 @@ mod tests {
             (S::UserInitiated, Verdict::Stop(StopReason::UserDisconnected)),
             (S::SystemInitiated, Verdict::retry(Cause::SystemInitiated)),
             (S::NoPongReceived, Verdict::retry(Cause::NoPongReceived)),
+            (timeout(AttemptStage::Credentials), Verdict::retry(Cause::ConnectTimeout)),
             (timeout(AttemptStage::Authentication), Verdict::retry(Cause::ConnectTimeout)),
             (timeout(AttemptStage::Engine(Stage::Tls)), Verdict::retry(Cause::ConnectTimeout)),
             (auth(AuthenticationErrorKind::Refused), RENEW),

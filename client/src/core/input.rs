@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use everwire_engine::{CloseFrame, EngineError};
 
-use crate::{ApiError, AuthenticationError, DisconnectionSource, HealthCheckInfo, Snapshot};
+use crate::{ApiError, AttemptStage, AuthenticationError, DisconnectionSource, HealthCheckInfo, Snapshot};
 
 /// One fact or wish. Those about a connection carry its generation.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Input {
     Abandon { generation: u64 },
     /// Recovery wants a newer connection beside this one, to put it in its place.
     Replace,
+    /// The dial has come to another stage, which a deadline is to name that passes now.
+    Reached { generation: u64, stage: AttemptStage },
     /// The engine opened the connection.
     Opened { generation: u64, local_addr: Option<SocketAddr>, peer_addr: Option<SocketAddr> },
     /// The engine could not.
@@ -59,6 +61,7 @@ impl Input {
             | Self::Replace
             | Self::Timeout => None,
             Self::Abandon { generation }
+            | Self::Reached { generation, .. }
             | Self::Opened { generation, .. }
             | Self::OpenFailed { generation, .. }
             | Self::Established { generation }

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use everwire_engine::{CloseFrame, Stage};
+use everwire_engine::CloseFrame;
 
 pub(crate) use self::input::{Closed, Input, Output};
 use self::{ending::source_of_dial, successor::Successor};
@@ -81,6 +81,8 @@ pub(crate) struct Lifecycle {
     connect_queued: bool,
     /// When the current `Connecting` or `Authenticating` has lasted too long.
     deadline: Option<Instant>,
+    /// What it waits for.
+    stage: AttemptStage,
     closing: Option<Closing>,
     /// The server announced an error; what it has sent already is read before we close.
     announced: Option<ApiError>,
@@ -111,6 +113,7 @@ impl Lifecycle {
             wanted: false,
             connect_queued: false,
             deadline: None,
+            stage: AttemptStage::Dial,
             closing: None,
             announced: None,
             going_away: None,
@@ -250,9 +253,11 @@ impl Lifecycle {
             (S::Connected(_), Input::Replace) if self.can_replace => self.open_successor(now),
 
             // The dial.
+            (S::Connecting, Input::Reached { stage, .. }) => self.stage = stage,
             (S::Connecting, Input::Opened { local_addr, peer_addr, .. }) => {
                 self.addresses = (local_addr, peer_addr);
                 self.deadline = Some(now + self.limits.authenticate);
+                self.stage = AttemptStage::Authentication;
                 self.enter(S::Authenticating);
                 self.outputs.push_back(Output::Establish);
             }
@@ -264,6 +269,7 @@ impl Lifecycle {
             (S::Authenticating, Input::Established { .. }) if !self.needs_health_check => {
                 self.connected(HealthCheckInfo::default());
             }
+            (S::Authenticating, Input::Established { .. }) => self.stage = AttemptStage::HealthCheck,
 
             // What the server says.
             (S::Authenticating, Input::HealthCheck { info, .. }) => self.connected(info),
@@ -321,15 +327,9 @@ impl Lifecycle {
                 self.outputs.push_back(Output::Drop);
                 self.end(now, source);
             }
-            (S::Connecting, None) => {
+            (S::Connecting | S::Authenticating, None) => {
                 self.outputs.push_back(Output::Drop);
-                let stage = AttemptStage::Engine(Stage::Attempt);
-                self.end(now, DisconnectionSource::ConnectTimeout { stage });
-            }
-            (S::Authenticating, None) => {
-                self.outputs.push_back(Output::Drop);
-                let stage = AttemptStage::Authentication;
-                self.end(now, DisconnectionSource::ConnectTimeout { stage });
+                self.end(now, DisconnectionSource::ConnectTimeout { stage: self.stage });
             }
             _ => self.deadline = None,
         }
@@ -343,6 +343,7 @@ impl Lifecycle {
         self.received = None;
         self.addresses = (None, None);
         self.deadline = Some(now + self.limits.connect);
+        self.stage = AttemptStage::Dial;
         self.enter(ConnectionState::Connecting);
         self.outputs.push_back(Output::Open { generation: self.generation });
     }

@@ -11,8 +11,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use everwire_engine::Stage;
-
 use super::{Closing, Input, Lifecycle, Output, ending::source_of_dial};
 use crate::{
     ApiError, AttemptStage, ConnectionState, DisconnectionSource, HealthCheckInfo, Replacement, ServerReason,
@@ -23,6 +21,8 @@ use crate::{
 pub(super) struct Successor {
     pub(super) generation: u64,
     pub(super) phase: Phase,
+    /// What it waits for while it dials or authenticates.
+    stage: AttemptStage,
     /// The server announced an error on it; what it has sent already is read before it is given up.
     announced: Option<ApiError>,
     addresses: (Option<SocketAddr>, Option<SocketAddr>),
@@ -63,14 +63,14 @@ impl Successor {
 
     /// All that decides what comes next.
     #[cfg(feature = "model")]
-    pub(super) fn summary(&self) -> (u8, Instant, Option<i64>) {
+    pub(super) fn summary(&self) -> (u8, Instant, Option<i64>, AttemptStage) {
         let phase = match self.phase {
             Phase::Dialling { .. } => 0,
             Phase::Authenticating { .. } => 1,
             Phase::Flushing { .. } => 2,
             Phase::Draining { .. } => 3,
         };
-        (phase, self.until(), self.announced.as_ref().map(|error| error.code))
+        (phase, self.until(), self.announced.as_ref().map(|error| error.code), self.stage)
     }
 
     const fn is_ready(&self) -> bool {
@@ -118,6 +118,7 @@ impl Lifecycle {
         self.successor = Some(Box::new(Successor {
             generation,
             phase: Phase::Dialling { until: now + self.limits.connect },
+            stage: AttemptStage::Dial,
             announced: None,
             addresses: (None, None),
         }));
@@ -137,9 +138,11 @@ impl Lifecycle {
         match (&successor.phase, input) {
             // The connection works: it makes no room for one that is about to be closed.
             (P::Authenticating { .. }, Input::Established { .. } | Input::HealthCheck { .. }) if doomed => {}
+            (P::Dialling { .. }, Input::Reached { stage, .. }) => successor.stage = stage,
             (P::Dialling { .. }, Input::Opened { local_addr, peer_addr, .. }) => {
                 successor.addresses = (local_addr, peer_addr);
                 successor.phase = P::Authenticating { until: authenticate };
+                successor.stage = AttemptStage::Authentication;
                 self.outputs.push_back(Output::EstablishSuccessor);
             }
             (P::Dialling { .. }, Input::OpenFailed { error, .. }) => {
@@ -150,6 +153,9 @@ impl Lifecycle {
             }
             (P::Authenticating { .. }, Input::Established { .. }) if !needs_health_check => {
                 self.hand_over(now, HealthCheckInfo::default());
+            }
+            (P::Authenticating { .. }, Input::Established { .. }) => {
+                successor.stage = AttemptStage::HealthCheck;
             }
             (P::Authenticating { .. }, Input::HealthCheck { info, .. }) => self.hand_over(now, info),
             (P::Authenticating { .. }, Input::ErrorAnnounced { error, .. }) => {
@@ -172,8 +178,7 @@ impl Lifecycle {
     pub(super) fn handle_successor_timeout(&mut self, now: Instant) {
         let Some(successor) = &self.successor else { return };
         let stage = match successor.phase {
-            Phase::Dialling { .. } => AttemptStage::Engine(Stage::Attempt),
-            Phase::Authenticating { .. } => AttemptStage::Authentication,
+            Phase::Dialling { .. } | Phase::Authenticating { .. } => successor.stage,
             Phase::Flushing { .. } => return self.drain(),
             Phase::Draining { .. } => return self.switch(),
         };
@@ -265,6 +270,7 @@ impl Lifecycle {
         self.generation = successor.generation;
         self.received = None;
         self.deadline = Some(successor.until());
+        self.stage = successor.stage;
         self.announced = successor.announced;
         self.outputs.push_back(Output::Promoted);
         self.enter(ConnectionState::Connecting);

@@ -26,12 +26,13 @@ impl Lifecycle {
         let received = self.received.as_ref().map(|frame| frame.code.get());
         let pending = self.outputs.len();
         let successor = self.successor.as_deref().map(super::Successor::summary);
-        let successor = successor.map(|(phase, until, announced)| (phase, distance(until), announced));
+        let successor =
+            successor.map(|(phase, until, announced, stage)| (phase, distance(until), announced, stage));
         let replacing = (successor, self.can_replace, self.failed.is_some(), self.going_away);
         (
             state,
             intent,
-            self.deadline.map(distance),
+            self.deadline.map(|until| (distance(until), self.stage)),
             closing,
             announced,
             received,

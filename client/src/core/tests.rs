@@ -89,6 +89,10 @@ impl World {
     }
 }
 
+fn reached(stage: AttemptStage) -> Input {
+    Input::Reached { generation: 1, stage }
+}
+
 fn opened() -> Input {
     Input::Opened { generation: 1, local_addr: None, peer_addr: None }
 }
@@ -153,7 +157,7 @@ fn rule_2_every_state_and_every_input() {
     const OPEN: &[&str] = &["Connecting"];
     // For each input: the states entered from Initialized, Connecting, Authenticating, Connected,
     // Disconnecting (no pong), Disconnected (1001).
-    let table: [(Input, [&[&str]; 6]); 18] = [
+    let table: [(Input, [&[&str]; 6]); 19] = [
         (Input::Connect, [OPEN, STAY, STAY, STAY, STAY, OPEN]),
         (disconnect(), [STAY, BOTH, CLOSE, CLOSE, CLOSE, STAY]),
         (Input::Reconnect, [STAY, STAY, STAY, STAY, STAY, OPEN]),
@@ -161,6 +165,7 @@ fn rule_2_every_state_and_every_input() {
         (abandon(), [STAY, BOTH, BOTH, BOTH, STAY, STAY]),
         (Input::Replace, [STAY; 6]),
         (going_away(), [STAY; 6]),
+        (reached(AttemptStage::Request), [STAY; 6]),
         (opened(), [STAY, &["Authenticating"], STAY, STAY, STAY, STAY]),
         (open_failed(), [STAY, GONE, STAY, STAY, STAY, STAY]),
         (Input::Established { generation: 1 }, [STAY; 6]),
@@ -271,6 +276,40 @@ fn rule_1_an_attempt_that_exceeds_a_deadline_is_a_connect_timeout() {
         assert_eq!(world.source(), "ConnectTimeout");
         assert!(world.dropped());
         assert_eq!(world.core.poll_timeout(), None);
+    }
+}
+
+/// §1: whichever deadline strikes, it names what the attempt was waiting for then.
+#[test]
+fn rule_1_a_connect_timeout_names_what_was_waited_for() {
+    let established = Input::Established { generation: 1 };
+    for (steps, expected) in [
+        (vec![], AttemptStage::Dial),
+        (vec![reached(AttemptStage::Credentials)], AttemptStage::Credentials),
+        (vec![reached(AttemptStage::Credentials), reached(AttemptStage::Request)], AttemptStage::Request),
+        (vec![reached(AttemptStage::Request), reached(AttemptStage::Dial)], AttemptStage::Dial),
+        (vec![reached(AttemptStage::Request), opened()], AttemptStage::Authentication),
+        // Late news of the dial is none.
+        (vec![opened(), reached(AttemptStage::Dial)], AttemptStage::Authentication),
+        (vec![opened(), established], AttemptStage::HealthCheck),
+    ] {
+        let mut world = World::at("Connecting");
+        for step in steps {
+            world.tell(step);
+        }
+        world.wait(LIMITS.connect);
+        let source = world.core.state().source();
+        assert!(
+            matches!(source, Some(DisconnectionSource::ConnectTimeout { stage }) if *stage == expected),
+            "{source:?} for {expected:?}"
+        );
+        // The next attempt begins anew.
+        world.tell(Input::Connect).wait(LIMITS.connect);
+        let source = world.core.state().source();
+        assert!(
+            matches!(source, Some(DisconnectionSource::ConnectTimeout { stage: AttemptStage::Dial })),
+            "{source:?}"
+        );
     }
 }
 

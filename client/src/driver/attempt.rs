@@ -4,7 +4,10 @@ use std::{
     any::Any,
     error::Error as StdError,
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -20,14 +23,50 @@ use super::{
     span::{SpanStage, attempt_span, record_stage},
 };
 use crate::{
-    Attempt, AuthenticationError, AuthenticationErrorKind, core::Input, decode::EventDecoder, hooks::Lane,
+    Attempt, AttemptStage, AuthenticationError, AuthenticationErrorKind, core::Input, decode::EventDecoder,
+    hooks::Lane,
 };
 
 /// What a dial yields.
 pub(super) type Dialled<C> = Result<(C, Attempt), DialError>;
 
 /// A dial under way.
-pub(super) type Dial<C> = BoxFuture<'static, Dialled<C>>;
+pub(super) struct Dial<C> {
+    future: BoxFuture<'static, Dialled<C>>,
+    reached: Reached,
+    told: AttemptStage,
+}
+
+impl<C> Dial<C> {
+    /// What came of it; while nothing did, the stage that it has come to, if that is news.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Result<Dialled<C>, Option<AttemptStage>> {
+        match self.future.poll_unpin(cx) {
+            Poll::Ready(dialled) => Ok(dialled),
+            Poll::Pending => {
+                let stage = self.reached.stage();
+                let news = std::mem::replace(&mut self.told, stage) != stage;
+                Err(news.then_some(stage))
+            }
+        }
+    }
+}
+
+/// How far a dial is: its future writes it, the driver reads it.
+#[derive(Clone, Default)]
+struct Reached(Arc<AtomicU8>);
+
+impl Reached {
+    const STAGES: [AttemptStage; 3] = [AttemptStage::Dial, AttemptStage::Credentials, AttemptStage::Request];
+
+    fn to(&self, stage: AttemptStage) {
+        let index = Self::STAGES.iter().position(|&known| known == stage).unwrap_or_default();
+        self.0.store(index as u8, Relaxed);
+    }
+
+    fn stage(&self) -> AttemptStage {
+        Self::STAGES[usize::from(self.0.load(Relaxed))]
+    }
+}
 
 /// Why a dial failed.
 pub(super) enum DialError {
@@ -104,12 +143,15 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         let engine = Arc::clone(&self.engine);
         let requests = Arc::clone(&self.settings.requests);
         let ask = self.settings.credentials.as_ref().map(|settings| Arc::clone(&settings.provider));
+        let reached = Reached::default();
+        let at = reached.clone();
         let dial = async move {
             let span = tracing::Span::current();
             if let Some(unspent) = unspent {
                 attempt.credentials = Some(unspent);
             } else if let Some(ask) = ask {
                 record_stage(&span, SpanStage::Credentials);
+                at.to(AttemptStage::Credentials);
                 let provided = AssertUnwindSafe(ask(attempt.clone())).catch_unwind().await;
                 attempt.credentials = Some(match provided {
                     Ok(provided) => provided.map_err(DialError::Authentication)?,
@@ -122,8 +164,10 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             }
             let opened = AssertUnwindSafe(async {
                 record_stage(&span, SpanStage::Request);
+                at.to(AttemptStage::Request);
                 let request = requests(attempt.clone()).await.map_err(request_error)?;
                 record_stage(&span, SpanStage::Engine);
+                at.to(AttemptStage::Dial);
                 engine.connect(request).await
             });
             match opened.catch_unwind().await {
@@ -137,14 +181,23 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 }
             }
         };
-        (Box::pin(dial.instrument(span.clone())), span)
+        let future = Box::pin(dial.instrument(span.clone()));
+        (Dial { future, reached, told: AttemptStage::Dial }, span)
     }
 
     pub(super) fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(dial) = &mut self.dial else { return false };
-        let Poll::Ready(dialled) = dial.poll_unpin(cx) else { return false };
-        self.dial = None;
         let generation = self.core.generation();
+        let dialled = match dial.poll(cx) {
+            Ok(dialled) => dialled,
+            Err(news) => {
+                if let Some(stage) = news {
+                    self.tell(Input::Reached { generation, stage });
+                }
+                return false;
+            }
+        };
+        self.dial = None;
         match dialled {
             Ok((socket, attempt)) => {
                 let handshake = socket.handshake();

@@ -12,7 +12,6 @@ use std::{
 use everwire_engine::{CloseCode, CloseFrame, Connection as _, Engine, EngineError, Message, Text};
 use futures_core::Stream as _;
 use futures_sink::Sink as _;
-use futures_util::FutureExt as _;
 
 use super::{
     Driver, READ_BATCH,
@@ -142,8 +141,13 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn poll_successor_dial(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(successor) = self.successor.as_deref_mut() else { return false };
         let generation = successor.generation;
-        let Some(Poll::Ready(dialled)) = successor.dial.as_mut().map(|dial| dial.poll_unpin(cx)) else {
-            return false;
+        let dialled = match successor.dial.as_mut().map(|dial| dial.poll(cx)) {
+            Some(Ok(dialled)) => dialled,
+            Some(Err(Some(stage))) => {
+                self.tell(Input::Reached { generation, stage });
+                return false;
+            }
+            Some(Err(None)) | None => return false,
         };
         successor.dial = None;
         match dialled {

@@ -159,7 +159,9 @@ impl RecoveryCore {
 fn was_opened(source: &DisconnectionSource) -> bool {
     match source {
         DisconnectionSource::NoPongReceived => true,
-        DisconnectionSource::ConnectTimeout { stage } => matches!(stage, AttemptStage::Authentication),
+        DisconnectionSource::ConnectTimeout { stage } => {
+            matches!(stage, AttemptStage::Authentication | AttemptStage::HealthCheck)
+        }
         DisconnectionSource::ServerInitiated(reason) => {
             reason.close.is_some()
                 || match &reason.engine_error {

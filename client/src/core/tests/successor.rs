@@ -7,6 +7,7 @@ const PHASES: [&str; 4] = ["Dialling", "Authenticating", "Flushing", "Draining"]
 fn beside(input: Input) -> Input {
     let generation = 2;
     match input {
+        Input::Reached { stage, .. } => Input::Reached { generation, stage },
         Input::Opened { local_addr, peer_addr, .. } => Input::Opened { generation, local_addr, peer_addr },
         Input::OpenFailed { error, .. } => Input::OpenFailed { generation, error },
         Input::Established { .. } => Input::Established { generation },
@@ -71,7 +72,7 @@ fn rule_2a_every_phase_and_every_input() {
         &["DropSuccessor", "ReplacementFailed", "ResumeQueue", "Disconnecting 1", "Close"];
     const RESUME_SYSTEM: &[&str] =
         &["DropSuccessor", "ReplacementFailed", "ResumeQueue", "Disconnecting 1", "Close", "SendClose"];
-    let table: [(Input, [&[&str]; 4]); 26] = [
+    let table: [(Input, [&[&str]; 4]); 27] = [
         (Input::Connect, [NONE; 4]),
         (Input::Reconnect, [NONE; 4]),
         (Input::Replace, [NONE; 4]),
@@ -91,6 +92,7 @@ fn rule_2a_every_phase_and_every_input() {
         (refused(), [NONE; 4]),
         (Input::Established { generation: 1 }, [NONE; 4]),
         // About the successor.
+        (beside(reached(AttemptStage::Request)), [NONE; 4]),
         (beside(opened()), [&["EstablishSuccessor"], NONE, NONE, NONE]),
         (beside(open_failed()), [FAIL, NONE, NONE, NONE]),
         (beside(refused()), [FAIL, FAIL, NONE, NONE]),
@@ -222,6 +224,41 @@ fn rule_2a_a_drain_that_is_awaited_ends_with_the_hand_over() {
     world.tell(announced(9)).tell(beside(health_check("b")));
     assert!(!world.core.awaits_drain());
     assert!(!world.core.successor_awaits_drain());
+}
+
+/// §2a, §1: a successor that takes too long says what it was waiting for, also when it is the attempt under way.
+#[test]
+fn rule_2a_a_late_successor_names_what_was_waited_for() {
+    let steps = [
+        (reached(AttemptStage::Request), AttemptStage::Request),
+        (opened(), AttemptStage::Authentication),
+        (Input::Established { generation: 1 }, AttemptStage::HealthCheck),
+    ];
+    for count in 0..=steps.len() {
+        for promoted in [false, true] {
+            let mut world = at("Dialling");
+            for (step, _) in &steps[..count] {
+                world.tell(beside(step.clone()));
+            }
+            if promoted {
+                world.tell(ended(1006));
+            }
+            world.wait(LIMITS.connect);
+            let source = if promoted {
+                world.core.state().source().cloned()
+            } else {
+                world.said.into_iter().find_map(|output| match output {
+                    Output::ReplacementFailed { source, .. } => Some(source),
+                    _ => None,
+                })
+            };
+            let expected = count.checked_sub(1).map_or(AttemptStage::Dial, |last| steps[last].1);
+            assert!(
+                matches!(source, Some(DisconnectionSource::ConnectTimeout { stage }) if stage == expected),
+                "{source:?} for {expected:?}, promoted {promoted}"
+            );
+        }
+    }
 }
 
 /// Invariant 6: a user's disconnect ends both, and nothing comes back.

@@ -20,6 +20,9 @@ fn rule_4_the_end_tells_whether_the_server_had_accepted_the_connection() {
     for (source, accepted) in [
         (DisconnectionSource::NoPongReceived, true),
         (timeout(AttemptStage::Authentication), true),
+        (timeout(AttemptStage::HealthCheck), true),
+        (timeout(AttemptStage::Credentials), false),
+        (timeout(AttemptStage::Dial), false),
         (timeout(AttemptStage::Engine(Stage::Upgrade)), false),
         (closed(1011), true),
         (DisconnectionSource::ServerInitiated(both), true),
