@@ -103,7 +103,9 @@ pub trait RequestProvider: Send + Sync + 'static {
     /// The request of this attempt.
     ///
     /// # Errors
-    /// An error ends the attempt as a failed dial does; recovery tries again by its rules.
+    /// An error, or a panic, ends the attempt as a failed dial does; recovery tries again by its rules. An
+    /// [`EngineError`](crate::EngineError) stays what it is, any other is the source of one of the kind
+    /// [`NoRequest`](crate::EngineErrorKind::NoRequest).
     fn request(
         &self,
         attempt: &Attempt,

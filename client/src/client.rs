@@ -330,7 +330,8 @@ impl<M: Into<Message>> From<M> for Outgoing {
     }
 }
 
-/// Why an attempt did not lead to a connection.
+/// Why an attempt did not lead to a connection: `Display` says all that is known, on one line, and
+/// [`source`](StdError::source) is the error beneath it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectError {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use everwire_engine::{CloseCode, CloseFrame, EngineError, Refusal};
+use everwire_engine::{CloseCode, CloseFrame, EngineError, EngineErrorKind, Refusal};
 
 mod failure;
 mod snapshot;
@@ -143,13 +143,14 @@ impl DisconnectionSource {
     }
 }
 
-/// For logs: the source and all that is known, on one line, no secrets.
+/// For logs: the source and all that is known, on one line. No secrets of ours are in it; what a hook or a provider of
+/// the application's returned as its error is quoted as it is.
 impl fmt::Display for DisconnectionSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ServerInitiated(reason) => write!(f, "ServerInitiated: {reason}"),
             Self::ConnectTimeout { stage } => write!(f, "ConnectTimeout: {stage}"),
-            Self::AuthenticationFailed(error) => write!(f, "AuthenticationFailed: {error}"),
+            Self::AuthenticationFailed(error) => write!(f, "AuthenticationFailed: {}", error.in_full()),
             other => f.write_str(other.name()),
         }
     }
@@ -217,6 +218,9 @@ impl fmt::Display for ServerReason {
         }
         if let Some(error) = &self.engine_error {
             write!(f, "{separator}{error}")?;
+            if error.kind() == EngineErrorKind::NoRequest {
+                failure::write_cause(f, error)?;
+            }
             separator = "; ";
         }
         if separator.is_empty() {
@@ -228,7 +232,7 @@ impl fmt::Display for ServerReason {
 
 #[cfg(test)]
 mod tests {
-    use everwire_engine::{EngineErrorKind, Stage};
+    use everwire_engine::Stage;
 
     use super::*;
 

@@ -395,7 +395,7 @@ async fn rule_8_1_a_provider_that_panics_fails_hangs_or_misleads_ends_the_attemp
     assert_eq!(engine.live_connections(), 0);
 }
 
-/// §8.2: URL and headers are made per attempt; a provider's error is a failed dial.
+/// §8.2: URL and headers are made per attempt; a provider's error ends it.
 #[tokio::test(start_paused = true)]
 async fn rule_8_2_the_request_is_made_anew_for_each_attempt() {
     let engine = ScriptedEngine::new([Step::fail(EngineErrorKind::Connect)]);
@@ -415,7 +415,7 @@ async fn rule_8_2_the_request_is_made_anew_for_each_attempt() {
     let third = client.connect().await.unwrap_err();
     assert!(
         matches!(&third.source, DisconnectionSource::ServerInitiated(r)
-        if r.engine_error.as_ref().unwrap().kind() == EngineErrorKind::Connect),
+        if r.engine_error.as_ref().unwrap().kind() == EngineErrorKind::NoRequest),
         "{third}"
     );
     let paths: Vec<_> = engine.requests().iter().map(|r| r.path_and_query().to_owned()).collect();

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use everwire_client::{
-    Client, ClientBuilder, credentials_fn, request_fn,
+    Client, ClientBuilder, ConnectRequest, credentials_fn, request_fn,
     testing::{Lines, Server},
 };
 use everwire_engine::testing::{ScriptedEngine, Step};
@@ -25,6 +25,47 @@ async fn failure(builder: ClientBuilder<Lines>, engine: ScriptedEngine) -> Strin
     tokio::select! {
         outcome = client.connect() => outcome.unwrap_err().to_string(),
         () = server => unreachable!("it never ends"),
+    }
+}
+
+/// §8.2: a request provider that fails is not taken for a server that does not answer.
+#[tokio::test(start_paused = true)]
+async fn rule_8_2_a_request_provider_that_fails_is_named_with_its_own_words() {
+    let failing = request_fn(|_| async { Err("no endpoint\nis left".into()) });
+    let told = failure(ClientBuilder::with_requests(failing, Lines), ScriptedEngine::default()).await;
+    assert_eq!(
+        told,
+        "attempt 1 ended with ServerInitiated: there is no request to dial: the request provider (`with_requests`) \
+         failed (stage: request): \"no endpoint\\nis left\""
+    );
+    let panicking = request_fn(|_| async { panic!("as the test wants") });
+    let told = failure(ClientBuilder::with_requests(panicking, Lines), ScriptedEngine::default()).await;
+    assert_eq!(
+        told,
+        "attempt 1 ended with ServerInitiated: there is no request to dial: the request provider (`with_requests`) \
+         panicked; this is a bug in it (stage: request)"
+    );
+    // An error of the engine's speaks for itself.
+    let bad = request_fn(|_| async { Ok(ConnectRequest::new("http://h/")?) });
+    let told = failure(ClientBuilder::with_requests(bad, Lines), ScriptedEngine::default()).await;
+    assert!(told.contains("the request is invalid") && told.contains("wss"), "{told}");
+}
+
+/// §8.4: what a hook or a credential provider says of its failure is a part of the reason.
+#[tokio::test(start_paused = true)]
+async fn rule_8_4_a_failed_authentication_is_told_in_the_words_of_the_hook() {
+    let hook = |_| async { Err("the challenge was\nno base64".into()) };
+    for (builder, words) in [
+        (builder().on_connection_established(hook), r#""the challenge was\nno base64""#),
+        (
+            builder().credentials(credentials_fn(|_| async { Err("the keychain is locked".into()) })),
+            r#""the keychain is locked""#,
+        ),
+    ] {
+        let told = failure(builder, ScriptedEngine::default()).await;
+        let failed =
+            "attempt 1 ended with AuthenticationFailed: credentials could not be produced or presented";
+        assert_eq!(told, format!("{failed}: {words}"));
     }
 }
 

@@ -50,6 +50,9 @@ impl fmt::Display for Stage {
 pub enum EngineErrorKind {
     /// The request cannot be carried out as it is: a bad URL, a forbidden header.
     InvalidRequest,
+    /// There is no request: whoever makes one for each attempt, such as the client's request provider, failed. The
+    /// source says why; no engine returns this itself.
+    NoRequest,
     /// The engine cannot be used as it is configured: an unreadable CA, no proxy of that scheme.
     InvalidConfiguration,
     /// The name could not be resolved.
@@ -285,6 +288,7 @@ impl fmt::Display for EngineError {
         let inner = &*self.0;
         match inner.kind {
             EngineErrorKind::InvalidRequest => f.write_str("the request is invalid")?,
+            EngineErrorKind::NoRequest => f.write_str("there is no request to dial")?,
             EngineErrorKind::InvalidConfiguration => f.write_str("the engine's configuration is invalid")?,
             EngineErrorKind::Resolve => f.write_str("the name could not be resolved")?,
             EngineErrorKind::Connect => f.write_str("no address accepted a connection")?,

@@ -40,7 +40,7 @@ pub enum Cause {
     RetryAfter,
     /// The open connection broke without a close frame: reset, end of file.
     ConnectionLost,
-    /// The attempt failed before the connection was open: name resolution, TCP, proxy, TLS.
+    /// The attempt failed before the connection was open: request provider, name resolution, TCP, proxy, TLS.
     DialFailed,
     /// The attempt exceeded a deadline.
     ConnectTimeout,

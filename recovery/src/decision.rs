@@ -302,7 +302,9 @@ fn judge_engine(error: &EngineError, evidence: &Evidence<'_>) -> Verdict {
         EngineErrorKind::Refused(status) => judge_status(status, evidence),
         EngineErrorKind::TooLarge { .. } => Verdict::Stop(StopReason::TooLarge),
         EngineErrorKind::Timeout => Verdict::retry(Cause::ConnectTimeout),
-        EngineErrorKind::Resolve
+        // A request provider that asks a service, or whose pool is empty, is as a token endpoint that is down.
+        EngineErrorKind::NoRequest
+        | EngineErrorKind::Resolve
         | EngineErrorKind::Connect
         | EngineErrorKind::Proxy
         | EngineErrorKind::Tls
@@ -474,7 +476,7 @@ mod tests {
     fn rule_3_engine_errors() {
         use CertificateProblem as P;
         use EngineErrorKind as K;
-        for kind in [K::Resolve, K::Connect, K::Proxy, K::Tls, K::Certificate(P::NotYetValid)] {
+        for kind in [K::NoRequest, K::Resolve, K::Connect, K::Proxy, K::Tls, K::Certificate(P::NotYetValid)] {
             assert_eq!(decide(&engine(kind)), Verdict::retry(Cause::DialFailed), "{kind:?}");
         }
         for kind in [K::Io, K::Closed, K::Protocol, K::InvalidUtf8] {

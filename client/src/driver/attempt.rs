@@ -173,10 +173,17 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             match opened.catch_unwind().await {
                 Ok(Ok(socket)) => Ok((socket, attempt)),
                 Ok(Err(error)) => Err(DialError::Engine(error)),
+                Err(panic) if at.stage() == AttemptStage::Request => {
+                    tracing::error!(panic = words(&*panic), "the request provider panicked");
+                    let what = "the request provider (`with_requests`) panicked; this is a bug in it";
+                    let error =
+                        EngineError::new(EngineErrorKind::NoRequest, Stage::Request).with_detail(what);
+                    Err(DialError::Engine(error))
+                }
                 Err(panic) => {
-                    tracing::error!(panic = words(&*panic), "the engine or the request provider panicked");
+                    tracing::error!(panic = words(&*panic), "the engine panicked");
                     let error = EngineError::new(EngineErrorKind::InvalidConfiguration, Stage::Attempt)
-                        .with_detail("the engine or the request provider panicked; this is a bug in it");
+                        .with_detail("the engine panicked; this is a bug in it");
                     Err(DialError::Engine(error))
                 }
             }
@@ -218,12 +225,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 }
 
-/// A provider's error: an engine's error speaks for itself, anything else is a failed dial.
+/// A provider's error: an engine's error speaks for itself, anything else means that there is nothing to dial.
 fn request_error(error: Box<dyn StdError + Send + Sync>) -> EngineError {
     match error.downcast::<EngineError>() {
         Ok(error) => *error,
-        Err(error) => EngineError::new(EngineErrorKind::Connect, Stage::Request)
-            .with_detail("the request provider failed")
+        Err(error) => EngineError::new(EngineErrorKind::NoRequest, Stage::Request)
+            .with_detail("the request provider (`with_requests`) failed")
             .with_source(error),
     }
 }

@@ -221,7 +221,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
         renewing.renewal.failed(now(), wall());
         self.recorder.renewed(false);
-        tracing::warn!(%error, "the credentials could not be renewed; the connection stays");
+        tracing::warn!(error = %error.in_full(), "the credentials could not be renewed; the connection stays");
     }
 }
 

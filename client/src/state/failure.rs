@@ -107,9 +107,32 @@ impl AuthenticationError {
         self
     }
 
+    /// With the words of the hook or the provider, where it was that which failed.
+    pub(crate) const fn in_full(&self) -> InFull<'_> {
+        InFull(self)
+    }
+
     /// What failed.
     pub const fn kind(&self) -> AuthenticationErrorKind {
         self.kind
+    }
+}
+
+/// See [`AuthenticationError::in_full`].
+pub(crate) struct InFull<'a>(&'a AuthenticationError);
+
+impl fmt::Display for InFull<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)?;
+        write_cause(f, self.0)
+    }
+}
+
+/// What an application's own code said, quoted, since it may be of several lines.
+pub(super) fn write_cause(f: &mut fmt::Formatter<'_>, error: &dyn StdError) -> fmt::Result {
+    match error.source() {
+        Some(cause) => write!(f, ": {:?}", cause.to_string()),
+        None => Ok(()),
     }
 }
 
