@@ -42,11 +42,12 @@ pub struct Health {
     pub renewals: u64,
     /// How often that failed; each time the connection went on.
     pub failed_renewals: u64,
-    /// Messages received.
+    /// Messages received, with pings, pongs and close frames.
     pub messages_received: u64,
     /// Bytes of payload received.
     pub bytes_received: u64,
-    /// Messages handed over and flushed.
+    /// Messages handed over and flushed: the application's and those of hooks, with pings and close frames. What the
+    /// engine answers of itself is not among them.
     pub messages_sent: u64,
     /// Bytes of payload handed over and flushed.
     pub bytes_sent: u64,

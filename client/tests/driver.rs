@@ -688,3 +688,46 @@ async fn bad_settings_are_refused_when_built_and_named() {
 fn without_a_runtime_building_is_an_error_and_no_panic() {
     assert_eq!(builder().build(ScriptedEngine::default()).unwrap_err().field(), "runtime");
 }
+
+/// §8.12: what hooks send is sent as much as what the application does, and pings and close frames are, too.
+#[tokio::test(start_paused = true)]
+async fn rule_8_12_what_hooks_send_is_counted_and_what_failed_successors_send() {
+    let engine = ScriptedEngine::default();
+    let builder = builder()
+        .make_before_break(true)
+        .on_connection_established(|handle| async move {
+            handle.send("auth");
+            match handle.attempt().replaces {
+                None => Ok(()),
+                Some(_) => std::future::pending().await,
+            }
+        })
+        .resubscribe(|scope| async move {
+            scope.send("subscribe");
+        })
+        .ping_request_builder(|_| "ping");
+    let (client, mut server) = connected(builder, &engine).await;
+    assert_eq!(client.send("123").await, SendOutcome::Flushed);
+    let sent = |client: &Client<Line>| {
+        let health = client.health();
+        (health.messages_sent, health.bytes_sent)
+    };
+    assert_eq!(sent(&client), (3, 4 + 9 + 3));
+    client.probe(Duration::from_secs(1));
+    for expected in ["auth", "subscribe", "123", "ping"] {
+        assert_eq!(server.text().await, expected);
+    }
+    server.say("hello a").await;
+    settle().await;
+    assert_eq!(sent(&client), (4, 20));
+    // A successor that fails has sent its authentication all the same.
+    client.replace();
+    let mut successor = Server::accept(&engine).await;
+    assert_eq!(successor.text().await, "auth");
+    drop(successor);
+    settle().await;
+    assert_eq!(client.health().failed_replacements, 1);
+    assert_eq!(sent(&client), (5, 24));
+    let (_, code) = tokio::join!(client.disconnect(), server.close_code());
+    assert_eq!((code, sent(&client).0), (Some(1000), 6));
+}

@@ -267,7 +267,13 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
         let before = pump.progress();
         match pump.poll(cx, &mut connection.socket) {
-            Ok(_) => pump.progress() != before,
+            Ok(_) => {
+                let (messages, bytes) = pump.take_sent();
+                if messages > 0 {
+                    self.recorder.sent(messages, bytes);
+                }
+                pump.progress() != before
+            }
             Err(error) => {
                 // What the peer said before it went away is read first.
                 connection.write_error = Some(error);

@@ -54,8 +54,10 @@ pub(crate) struct Pump {
     wakers: Vec<Waker>,
     gate: Gate,
     progress: u64,
-    /// The application's messages flushed since the last look, and their bytes.
+    /// What was flushed since the last look: messages, and their bytes.
     sent: (u64, u64),
+    /// The driver's own frames among those that are handed over and not flushed yet.
+    own: (u64, u64),
     /// What counted against the limits at the last lock: messages, and their bytes.
     #[cfg(feature = "metrics")]
     depth: (usize, usize),
@@ -84,6 +86,7 @@ impl Pump {
             gate: Gate::Closed,
             progress: 0,
             sent: (0, 0),
+            own: (0, 0),
             #[cfg(feature = "metrics")]
             depth: (0, 0),
             earliest: None,
@@ -162,6 +165,9 @@ impl Pump {
                     Poll::Ready(()) => {
                         self.progress += 1;
                         self.confirmed = self.in_flight.len();
+                        let (messages, bytes) = mem::take(&mut self.own);
+                        self.sent.0 += messages;
+                        self.sent.1 += bytes;
                     }
                     Poll::Pending => blocked = true,
                 }
@@ -191,8 +197,9 @@ impl Pump {
         S: Sink<Message, Error = EngineError> + Unpin,
     {
         while *messages > 0 && *bytes > 0 {
+            let is_own = !self.urgent.is_empty();
             let queue = match self.gate {
-                _ if !self.urgent.is_empty() => &mut self.urgent,
+                _ if is_own => &mut self.urgent,
                 Gate::Open if !self.taken.is_empty() => &mut self.taken,
                 _ => break,
             };
@@ -201,11 +208,16 @@ impl Pump {
             }
             let Some(Entry { ticket, message }) = queue.pop_front() else { break };
             *messages -= 1;
-            *bytes = bytes.saturating_sub(message.len().max(1));
+            let size = message.len();
+            *bytes = bytes.saturating_sub(size.max(1));
             let again = matches!(ticket.class, SendClass::Idempotent { .. }).then(|| message.clone());
             match Pin::new(&mut *sink).start_send(message) {
                 Ok(()) => {
                     self.progress += 1;
+                    if is_own {
+                        self.own.0 += 1;
+                        self.own.1 += size as u64;
+                    }
                     self.in_flight.push_back(InFlight { ticket, again });
                 }
                 Err(error) => {
@@ -240,7 +252,7 @@ impl Pump {
         self.depth
     }
 
-    /// How many of the application's messages were flushed since the last call, and their bytes.
+    /// How many messages were flushed since the last call, the driver's own among them, and their bytes.
     pub(crate) fn take_sent(&mut self) -> (u64, u64) {
         mem::take(&mut self.sent)
     }
@@ -290,21 +302,6 @@ impl Pump {
         self.urgent.is_empty()
             && self.in_flight.is_empty()
             && (!flows || (self.taken.is_empty() && self.outbox.lock().queue.is_empty()))
-    }
-
-    /// The client ends: everything left is settled, and nothing is accepted any more. Dropping does it too.
-    pub(crate) fn close(&mut self) {
-        self.outbox.lock().intake = Intake::Ended;
-        self.stop_intake();
-        self.gate = Gate::Closed;
-        self.collect();
-        self.settled
-            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::ClientGone))));
-        self.settled.extend(self.in_flight.drain(..).map(|sent| (sent.ticket, SendOutcome::MaybeSent)));
-        self.retain_taken(|_| Some(NotSentReason::ClientGone));
-        self.settle(None);
-        let driver = self.outbox.lock().driver.take();
-        drop(driver);
     }
 
     /// Takes all that is in the shared queue.

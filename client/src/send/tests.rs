@@ -464,7 +464,7 @@ fn movement_shows_in_the_progress() {
 }
 
 #[test]
-fn what_was_flushed_is_counted_once_and_the_drivers_own_frames_are_not() {
+fn what_was_flushed_is_counted_once_the_drivers_own_frames_too() {
     let (outbox, mut pump) = open();
     pump.urgent("one".into());
     pump.urgent("two".into());
@@ -474,9 +474,19 @@ fn what_was_flushed_is_counted_once_and_the_drivers_own_frames_are_not() {
     let mut sink = Script { flushes: false, ..Script::open() };
     poll(&mut pump, &mut sink).unwrap();
     assert_eq!((sink.fed.len(), pump.urgent_len()), (2, 0), "they go first, and are flushed first");
+    assert_eq!(pump.take_sent(), (0, 0), "what is handed over is not flushed yet");
     sink.flushes = true;
     poll(&mut pump, &mut sink).unwrap();
-    assert_eq!((sink.fed.len(), pump.take_sent(), pump.take_sent()), (4, (2, 9), (0, 0)));
+    assert_eq!((sink.fed.len(), pump.take_sent(), pump.take_sent()), (4, (4, 15), (0, 0)));
+    // What a connection takes with it was not flushed, and does not count for the next one.
+    pump.urgent("lost".into());
+    sink.flushes = false;
+    poll(&mut pump, &mut sink).unwrap();
+    pump.connection_lost();
+    pump.urgent("new".into());
+    sink.flushes = true;
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!(pump.take_sent(), (1, 3));
 }
 
 /// A flood of large messages must not keep the driver from reading.

@@ -1,4 +1,4 @@
-//! What becomes of messages when their connection goes: by death, or since a newer one takes its place.
+//! What becomes of messages when their connection goes: by death, since a newer one takes its place, or with the client.
 
 use super::{Entry, Gate, InFlight, Intake, NotSentReason, Pump, SendOutcome, not_sent};
 
@@ -33,7 +33,24 @@ impl Pump {
     pub(crate) fn adopt(&mut self, mut other: Self) {
         self.urgent.extend(other.urgent.drain(..));
         self.in_flight.extend(other.in_flight.drain(..));
+        self.own.0 += other.own.0;
+        self.own.1 += other.own.1;
         self.progress += other.progress;
+    }
+
+    /// The client ends: everything left is settled, and nothing is accepted any more. Dropping does it too.
+    pub(crate) fn close(&mut self) {
+        self.outbox.lock().intake = Intake::Ended;
+        self.stop_intake();
+        self.gate = Gate::Closed;
+        self.collect();
+        self.settled
+            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::ClientGone))));
+        self.settled.extend(self.in_flight.drain(..).map(|sent| (sent.ticket, SendOutcome::MaybeSent)));
+        self.retain_taken(|_| Some(NotSentReason::ClientGone));
+        self.settle(None);
+        let driver = self.outbox.lock().driver.take();
+        drop(driver);
     }
 
     fn drop_urgent(&mut self) {
@@ -42,6 +59,7 @@ impl Pump {
     }
 
     fn return_in_flight(&mut self) {
+        self.own = (0, 0);
         while let Some(InFlight { mut ticket, again }) = self.in_flight.pop_back() {
             match again {
                 Some(message) => {
