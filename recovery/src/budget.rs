@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{InvalidConfig, Moment, ReconnectionPolicy, Ruling, Situation};
+use crate::{Cause, InvalidConfig, Moment, ReconnectionPolicy, Ruling, Situation};
 
 /// A token bucket of attempts. Clone it into the policy of each client: all clones draw from one bucket, so
 /// that a process with thousands of connections does not dial them all at once.
 ///
-/// An attempt without a token waits for the next one; it is never given up. The user's own `connect` needs no
-/// token. Put the budget last in a chain of `and`s: a token is drawn when everything before it has allowed.
+/// An attempt without a token waits for the next one; it is never given up. What the user asks for needs no token,
+/// and draws none: neither `connect` nor [`retry_now`](crate::ConnectionRecoveryHandler::retry_now). Put the budget last in a chain of `and`s: a token is drawn when everything before it has allowed.
 ///
 /// ```
 /// use everwire_recovery::RetryBudget;
@@ -68,6 +68,9 @@ impl RetryBudget {
 
 impl ReconnectionPolicy for RetryBudget {
     fn rule(&self, situation: &Situation<'_>) -> Ruling {
+        if situation.cause == Cause::UserAsked {
+            return Ruling::Allow;
+        }
         match self.draw(situation.now, situation.moment == Moment::Firing) {
             Ok(()) => Ruling::Allow,
             Err(wait) => Ruling::Wait(Some(wait)),

@@ -447,6 +447,19 @@ mod tests {
         assert_eq!(budget.rule(&asks), Ruling::Allow, "the token is still there");
     }
 
+    /// §4: the user asked, so it is at once; and a token is not drawn, as for their own `connect`.
+    #[test]
+    fn rule_4_what_the_user_asks_for_waits_for_no_token_and_draws_none() {
+        let unknown = NetworkStatus::unknown();
+        let budget = RetryBudget::new(1, S(10));
+        let asks = situation(&unknown);
+        let asked = Situation { cause: Cause::UserAsked, ..asks.clone() };
+        assert_eq!(budget.rule(&asked), Ruling::Allow);
+        assert_eq!(budget.rule(&asks), Ruling::Allow, "the token is still there");
+        assert_eq!(budget.rule(&asks), Ruling::Wait(Some(S(10))));
+        assert_eq!(budget.rule(&asked), Ruling::Allow);
+    }
+
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let field = |policy: &dyn ReconnectionPolicy| policy.validate().unwrap_err().field();
