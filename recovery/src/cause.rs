@@ -8,7 +8,7 @@ use everwire_client::{CertificateProblem, CloseCode};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Local: the path to the server is another one than the connection's.
+    /// Local: the path to the server is another one than the connection's, or there is none.
     PathChanged,
     /// Local: there is a network again.
     NetworkUp,
@@ -22,7 +22,7 @@ pub enum Cause {
     Background,
     /// Local: somebody on our side disconnected with `SystemInitiated`.
     SystemInitiated,
-    /// Local: the path's last word was that there is none, or the wall clock was set. Only for a probe.
+    /// Local: the wall clock was set. Only for a probe: it does not explain why nobody answers it.
     Doubt,
     /// The server announced that it will end the connection, which still works.
     ServerLeaving,

@@ -44,7 +44,7 @@ impl RecoveryCore {
         let verdict = self.compare_path(now);
         match verdict {
             Some(PathVerdict::Moved | PathVerdict::Same) if news => self.probe(now, local),
-            // Nothing says it is dead, and much says it may be: only the peer knows.
+            // Nothing says it is dead, and much says it may be: only the peer knows. If it does not answer, the path is why.
             Some(PathVerdict::Unreachable) if !old.is_offline() => self.probe(now, Cause::PathChanged),
             _ => {}
         }

@@ -735,7 +735,8 @@ fn rule_5_what_the_monitor_says_at_its_start_disturbs_nobody() {
 #[test]
 fn rule_5_offline_probes_the_connection_and_slows_the_retry_to_a_poll() {
     let mut world = World::connected();
-    assert!(matches!(world.network(offline())[..], [Decision::Probe { .. }]));
+    let probe = Decision::Probe { deadline: S(3), cause: Cause::PathChanged };
+    assert_eq!(world.network(offline()), [probe], "a path that went explains the silence that may follow");
     assert_eq!(world.notices, [Notice::ViabilityChanged(false)]);
     world.passes(S(3));
     assert!(connects(&world.closes(DisconnectionSource::NoPongReceived), Cause::PathChanged));
@@ -794,6 +795,11 @@ fn rule_5_a_stepped_clock_only_probes() {
     let stepped = || NetworkStatus::online().with_hint(Hint::ClockStepped);
     let mut world = World::connected();
     assert_eq!(world.network(stepped()), [Decision::Probe { deadline: S(3), cause: Cause::Doubt }]);
+    let ends = world.closes(DisconnectionSource::NoPongReceived);
+    assert!(
+        matches!(ends[..], [Decision::ConnectAfter { cause: Cause::NoPongReceived, .. }]),
+        "a clock explains no silence: {ends:?}"
+    );
     let mut world = World::waiting();
     assert_eq!(world.network(stepped()), []);
 }
