@@ -79,6 +79,36 @@ async fn rule_3_without_retry_initial_a_first_attempt_that_fails_stops_aloud() {
     assert_eq!(engine.attempts(), 3);
 }
 
+/// §3: a connection that came and went between two looks of recovery was there once all the same: it is made again,
+/// though `retry_initial` is off. So is that of a client that was connected before recovery began.
+#[tokio::test(start_paused = true)]
+async fn rule_3_without_retry_initial_a_connection_that_nobody_looked_at_counts() {
+    for before in [false, true] {
+        let engine = ScriptedEngine::default();
+        let client = client(&engine);
+        let recovery = || {
+            let builder = ConnectionRecoveryHandler::builder(client.clone()).retry_initial(false);
+            builder.seed(1).spawn().unwrap()
+        };
+        let mut recoveries = if before { vec![] } else { vec![recovery()] };
+        let briefly = async {
+            let mut server = Server::accept(&engine).await;
+            sleep(Duration::from_millis(1)).await;
+            // Both arrive at the same moment, so that a snapshot in between is seen by nobody.
+            server.say("hello a").await;
+            server.close(CloseCode::GOING_AWAY, "").await;
+        };
+        let (outcome, ()) = tokio::join!(client.connect(), briefly);
+        outcome.unwrap();
+        if before {
+            recoveries.push(recovery());
+        }
+        let again = tokio::time::timeout(Duration::from_secs(60), Server::accept_and_greet(&engine, "b"));
+        let _server = again.await.unwrap_or_else(|_| panic!("{:?}", recoveries[0].status()));
+        assert_eq!(engine.attempts(), 2);
+    }
+}
+
 /// §4: a server that accepts, greets and closes at once gets at most 4 connections in 10 s from a whole client.
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "reads the paused clock to compare it")]

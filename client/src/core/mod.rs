@@ -67,7 +67,7 @@ enum Closing {
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "two settings and two wishes, which have nothing in common"
+    reason = "two settings, two wishes and a memory, which have nothing in common"
 )]
 pub(crate) struct Lifecycle {
     limits: Limits,
@@ -77,6 +77,7 @@ pub(crate) struct Lifecycle {
     generation: u64,
     /// The user's intent, apart from the state: a disconnect during a back-off must cancel the retry.
     wanted: bool,
+    ever_connected: bool,
     /// `connect` was called while the old connection closes.
     connect_queued: bool,
     /// When the current `Connecting` or `Authenticating` has lasted too long.
@@ -111,6 +112,7 @@ impl Lifecycle {
             state: ConnectionState::Initialized,
             generation: 0,
             wanted: false,
+            ever_connected: false,
             connect_queued: false,
             deadline: None,
             stage: AttemptStage::Dial,
@@ -165,6 +167,7 @@ impl Lifecycle {
             state: self.state.clone(),
             generation: self.generation,
             wanted: self.wanted,
+            ever_connected: self.ever_connected,
             local_addr: self.addresses.0,
             peer_addr: self.addresses.1,
             can_replace: self.can_replace,
@@ -350,6 +353,7 @@ impl Lifecycle {
 
     fn connected(&mut self, info: HealthCheckInfo) {
         self.deadline = None;
+        self.ever_connected = true;
         self.enter(ConnectionState::Connected(info));
         self.outputs.push_back(Output::Connected);
     }

@@ -11,7 +11,8 @@ impl Lifecycle {
     }
 
     /// All that decides what comes next, with instants as distances from `now`. The number of the attempt and
-    /// the count of stale inputs are left out: they grow, and nothing depends on how large they are.
+    /// the count of stale inputs are left out: they grow, and nothing depends on how large they are. Whether it was ever
+    /// connected is too: nothing here depends on it, and the model of recovery keeps it itself.
     pub(crate) fn summary(&self, now: Instant) -> impl Eq + Hash + use<> {
         let distance = |at: Instant| {
             (at.saturating_duration_since(now).as_millis(), now.saturating_duration_since(at).as_millis())

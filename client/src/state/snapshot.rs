@@ -15,6 +15,8 @@ pub struct Snapshot {
     /// Whether the user wants a connection: `true` from `connect` until `disconnect`. Recovery acts only
     /// while it is.
     pub wanted: bool,
+    /// Whether the client was ever connected, the state `Connected` included, which a watcher may have missed.
+    pub ever_connected: bool,
     /// Our address of the live connection, where the engine knows it.
     pub local_addr: Option<SocketAddr>,
     /// The peer's address of the live connection, where the engine knows it.
@@ -60,12 +62,21 @@ impl Snapshot {
             state,
             generation,
             wanted,
+            ever_connected: false,
             local_addr: None,
             peer_addr: None,
             can_replace: false,
             going_away: None,
             replacement: Replacement::None,
         }
+    }
+
+    /// With whether the client was ever connected. Where a client that is not ours does not say, what recovery has seen
+    /// of it counts.
+    #[must_use]
+    pub const fn with_ever_connected(mut self, ever_connected: bool) -> Self {
+        self.ever_connected = ever_connected;
+        self
     }
 
     /// With the local address of the live connection.

@@ -11,6 +11,8 @@ use crate::{Cause, Evidence, StopReason, Verdict};
 impl RecoveryCore {
     pub(super) fn handle_snapshot(&mut self, now: Instant, snapshot: Snapshot, wall: SystemTime) {
         let wanted_before = std::mem::replace(&mut self.client, snapshot).wanted;
+        // It may have come and gone between two looks.
+        self.ever_connected |= self.client.ever_connected;
         if self.client.generation != self.attempt.generation {
             self.begin_generation(now);
         }
