@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn refused(reason: ServerReason) -> bool {
-        Refused::from_source(&DisconnectionSource::ServerInitiated(reason)).is_some()
+        Refused::from_source(&DisconnectionSource::from(reason)).is_some()
     }
 
     /// §8.1: credentials are renewed on evidence only.

@@ -86,14 +86,15 @@ impl HealthCheckInfo {
     }
 }
 
-/// Why a connection was closed. Recovery decides by this, and by nothing else.
+/// Why a connection was closed. Recovery decides by this, and by nothing else. What is large in it is boxed, since all
+/// who know the state hold room for one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DisconnectionSource {
     /// The user called `disconnect`, or dropped the last handle.
     UserInitiated,
     /// The server closed, refused, or broke off; also a transport error and a failed dial.
-    ServerInitiated(ServerReason),
+    ServerInitiated(Box<ServerReason>),
     /// Recovery asked for it: the path moved, the machine slept, the application went to the background.
     SystemInitiated,
     /// A pong was due and did not come.
@@ -104,7 +105,7 @@ pub enum DisconnectionSource {
         stage: AttemptStage,
     },
     /// Credentials could not be produced, or were refused.
-    AuthenticationFailed(AuthenticationError),
+    AuthenticationFailed(Box<AuthenticationError>),
     /// A newer connection of this client has taken its place
     /// ([`make_before_break`](crate::ClientBuilder::make_before_break)). No client is ever `Disconnected` by this:
     /// it is what [`close_codes`](crate::ClientBuilder::close_codes) is asked for the old connection.
@@ -128,7 +129,7 @@ impl DisconnectionSource {
     /// What the server said, if it was the server.
     pub const fn server_reason(&self) -> Option<&ServerReason> {
         match self {
-            Self::ServerInitiated(reason) => Some(reason),
+            Self::ServerInitiated(reason) => Some(&**reason),
             _ => None,
         }
     }
@@ -140,6 +141,18 @@ impl DisconnectionSource {
             Self::AuthenticationFailed(error) => error.api_error.as_ref(),
             _ => None,
         }
+    }
+}
+
+impl From<ServerReason> for DisconnectionSource {
+    fn from(reason: ServerReason) -> Self {
+        Self::ServerInitiated(Box::new(reason))
+    }
+}
+
+impl From<AuthenticationError> for DisconnectionSource {
+    fn from(error: AuthenticationError) -> Self {
+        Self::AuthenticationFailed(Box::new(error))
     }
 }
 
@@ -237,7 +250,7 @@ mod tests {
     use super::*;
 
     fn by_server(reason: ServerReason) -> DisconnectionSource {
-        DisconnectionSource::ServerInitiated(reason)
+        reason.into()
     }
 
     fn frame(code: u16, reason: &str) -> CloseFrame {
@@ -287,7 +300,7 @@ mod tests {
                 "ConnectTimeout: `on_connection_established` had not ended (`authentication_timeout`)",
             ),
             (
-                DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(error.clone())),
+                DisconnectionSource::from(AuthenticationError::refused(error.clone())),
                 "AuthenticationFailed: the server refused the credentials (API error 40 \"token expired\")",
             ),
             (
@@ -310,7 +323,7 @@ mod tests {
     #[test]
     fn the_servers_error_is_found_wherever_it_came() {
         let error = ApiError::new(7, "");
-        let refused = DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(error.clone()));
+        let refused = DisconnectionSource::from(AuthenticationError::refused(error.clone()));
         let announced = by_server(ServerReason::api_error(error.clone()));
         assert_eq!((refused.api_error(), announced.api_error()), (Some(&error), Some(&error)));
         assert!(refused.server_reason().is_none() && announced.server_reason().is_some());

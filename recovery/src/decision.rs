@@ -331,12 +331,12 @@ mod tests {
 
     fn closed(code: u16) -> DisconnectionSource {
         let frame = CloseFrame { code: CloseCode::received(code), reason: everwire_client::Text::default() };
-        DisconnectionSource::ServerInitiated(ServerReason::closed(Some(frame)))
+        DisconnectionSource::from(ServerReason::closed(Some(frame)))
     }
 
     fn engine(kind: EngineErrorKind) -> DisconnectionSource {
         let error = EngineError::new(kind, Stage::Connect);
-        DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+        DisconnectionSource::from(ServerReason::engine_error(error))
     }
 
     fn refused(status: u16, retry_after: Option<&str>) -> DisconnectionSource {
@@ -345,7 +345,7 @@ mod tests {
             headers.insert("retry-after", value.parse().unwrap());
         }
         let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), headers, Bytes::new());
-        DisconnectionSource::ServerInitiated(ServerReason::engine_error(EngineError::refused(refusal)))
+        DisconnectionSource::from(ServerReason::engine_error(EngineError::refused(refusal)))
     }
 
     fn api(code: i64, status: Option<u16>) -> ApiError {
@@ -359,7 +359,7 @@ mod tests {
         let frame = CloseFrame { code: CloseCode::NORMAL, reason: everwire_client::Text::default() };
         let mut reason = ServerReason::closed(Some(frame));
         reason.api_error = Some(error);
-        DisconnectionSource::ServerInitiated(reason)
+        reason.into()
     }
 
     fn told(cause: Cause, seconds: u64) -> Verdict {
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn rule_3_sources_without_a_server() {
         use DisconnectionSource as S;
-        let auth = |kind| S::AuthenticationFailed(AuthenticationError::new(kind));
+        let auth = |kind| S::from(AuthenticationError::new(kind));
         let timeout = |stage| S::ConnectTimeout { stage };
         for (source, verdict) in [
             (S::UserInitiated, Verdict::Stop(StopReason::UserDisconnected)),
@@ -411,7 +411,7 @@ mod tests {
         for code in [1000, 1002, 1003, 1007, 1009, 1010] {
             assert_eq!(decide(&closed(code)), stop_close(code));
         }
-        let no_frame = DisconnectionSource::ServerInitiated(ServerReason::closed(None));
+        let no_frame = DisconnectionSource::from(ServerReason::closed(None));
         assert_eq!(decide(&no_frame), Verdict::retry(Cause::ConnectionLost), "reads as 1006");
     }
 
@@ -568,7 +568,7 @@ mod tests {
             refused(401, None),
             refused(403, None),
             announced(api(40, Some(401))),
-            DisconnectionSource::AuthenticationFailed(refused_with_40),
+            DisconnectionSource::from(refused_with_40),
         ] {
             let table = DecisionTable::default();
             assert_eq!(table.decide(&Evidence::new(&source)), RENEW, "{source}");

@@ -99,7 +99,7 @@ impl Script {
     }
 
     async fn loses(&self) {
-        let lost = DisconnectionSource::ServerInitiated(ServerReason::closed(None));
+        let lost = DisconnectionSource::from(ServerReason::closed(None));
         self.show(ConnectionState::Disconnected(lost), true).await;
     }
 

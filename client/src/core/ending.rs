@@ -80,6 +80,6 @@ pub(super) fn source_of_dial(error: EngineError) -> DisconnectionSource {
     if error.kind() == EngineErrorKind::Timeout {
         DisconnectionSource::ConnectTimeout { stage: AttemptStage::Engine(error.stage()) }
     } else {
-        DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+        DisconnectionSource::from(ServerReason::engine_error(error))
     }
 }

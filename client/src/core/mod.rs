@@ -267,7 +267,7 @@ impl Lifecycle {
             (S::Connecting, Input::OpenFailed { error, .. }) => self.end(now, source_of_dial(error)),
             (S::Connecting | S::Authenticating, Input::AuthenticationFailed { error, .. }) => {
                 self.outputs.push_back(Output::Drop);
-                self.end(now, DisconnectionSource::AuthenticationFailed(error));
+                self.end(now, error.into());
             }
             (S::Authenticating, Input::Established { .. }) if !self.needs_health_check => {
                 self.connected(HealthCheckInfo::default());
@@ -287,7 +287,7 @@ impl Lifecycle {
             }
             (S::Authenticating | S::Connected(_), Input::Drained { frame, .. }) => {
                 if let Some(error) = self.announced.take() {
-                    let source = DisconnectionSource::ServerInitiated(ServerReason::api_error(error));
+                    let source = DisconnectionSource::from(ServerReason::api_error(error));
                     self.close(now, source, frame, false);
                 }
             }
@@ -296,7 +296,7 @@ impl Lifecycle {
             (S::Authenticating | S::Connected(_), Input::Ended { close, error, .. }) => {
                 let reason = ServerReason { close, api_error: self.announced.take(), engine_error: error };
                 self.outputs.push_back(Output::Drop);
-                self.end(now, DisconnectionSource::ServerInitiated(reason));
+                self.end(now, reason.into());
             }
             (S::Disconnecting(source), Input::Ended { close, .. }) => {
                 let source = source.clone();

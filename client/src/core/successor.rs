@@ -149,7 +149,7 @@ impl Lifecycle {
                 self.fail_successor(source_of_dial(error));
             }
             (P::Dialling { .. } | P::Authenticating { .. }, Input::AuthenticationFailed { error, .. }) => {
-                self.fail_successor(DisconnectionSource::AuthenticationFailed(error));
+                self.fail_successor(error.into());
             }
             (P::Authenticating { .. }, Input::Established { .. }) if !needs_health_check => {
                 self.hand_over(now, HealthCheckInfo::default());
@@ -163,13 +163,13 @@ impl Lifecycle {
             }
             (P::Authenticating { .. }, Input::Drained { .. }) => {
                 if let Some(error) = successor.announced.take() {
-                    self.fail_successor(DisconnectionSource::ServerInitiated(ServerReason::api_error(error)));
+                    self.fail_successor(DisconnectionSource::from(ServerReason::api_error(error)));
                 }
             }
             (P::Authenticating { .. }, Input::Ended { close, error, .. }) => {
                 let api_error = successor.announced.take();
                 let reason = ServerReason { close, api_error, engine_error: error };
-                self.fail_successor(DisconnectionSource::ServerInitiated(reason));
+                self.fail_successor(reason.into());
             }
             (phase, input) => tracing::trace!(?phase, ?input, "ignored by the successor"),
         }
@@ -205,14 +205,14 @@ impl Lifecycle {
             Input::NoPong { .. } => self.succeed(now, DisconnectionSource::NoPongReceived),
             Input::Ended { close, error, .. } => {
                 let reason = ServerReason { close, api_error: self.announced.take(), engine_error: error };
-                self.succeed(now, DisconnectionSource::ServerInitiated(reason));
+                self.succeed(now, reason.into());
             }
             // It ends anyway.
             Input::ErrorAnnounced { .. } | Input::Drained { .. } if ready => {}
             Input::Drained { .. } => {
                 if let Some(error) = self.announced.take() {
                     let reason = ServerReason::api_error(error);
-                    self.succeed(now, DisconnectionSource::ServerInitiated(reason));
+                    self.succeed(now, reason.into());
                 }
             }
             Input::Flushed { .. } => {

@@ -120,7 +120,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             return true;
         }
         if self.core.awaits_drain() {
-            let source = DisconnectionSource::ServerInitiated(ServerReason::default());
+            let source = DisconnectionSource::from(ServerReason::default());
             let frame = self.settings.close_frame(&source);
             self.tell(Input::Drained { generation, frame });
             return true;

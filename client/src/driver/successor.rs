@@ -188,7 +188,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                         self.successor_ended(generation, None, Some(error));
                         moved = true;
                     } else if self.core.successor_awaits_drain() {
-                        let source = DisconnectionSource::ServerInitiated(ServerReason::default());
+                        let source = DisconnectionSource::from(ServerReason::default());
                         let frame = self.settings.close_frame(&source);
                         self.tell(Input::Drained { generation, frame });
                         moved = true;

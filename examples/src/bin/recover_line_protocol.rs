@@ -169,7 +169,7 @@ async fn asked_to_close(inbox: &mut mpsc::Receiver<Command>) -> DisconnectionSou
 }
 
 fn lost(error: EngineError) -> DisconnectionSource {
-    DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+    DisconnectionSource::from(ServerReason::engine_error(error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the task that owns the socket is a driver")]

@@ -105,7 +105,7 @@ async fn session(
         Ok(socket) => socket,
         Err(error) => {
             let error = EngineError::new(EngineErrorKind::Connect, Stage::Connect).with_source(error);
-            return DisconnectionSource::ServerInitiated(ServerReason::engine_error(error));
+            return DisconnectionSource::from(ServerReason::engine_error(error));
         }
     };
     shown.send_modify(|snapshot| snapshot.state = ConnectionState::Connected(HealthCheckInfo::default()));
@@ -117,13 +117,13 @@ async fn session(
                 Some(Ok(message)) => if let Some((code, reason)) = message.as_close() {
                     let code = CloseCode::received(code.into());
                     let frame = CloseFrame { code, reason: reason.to_owned().into() };
-                    return DisconnectionSource::ServerInitiated(ServerReason::closed(Some(frame)));
+                    return DisconnectionSource::from(ServerReason::closed(Some(frame)));
                 },
                 Some(Err(error)) => {
                     let error = EngineError::new(EngineErrorKind::Io, Stage::Open).with_source(error);
-                    return DisconnectionSource::ServerInitiated(ServerReason::engine_error(error));
+                    return DisconnectionSource::from(ServerReason::engine_error(error));
                 }
-                None => return DisconnectionSource::ServerInitiated(ServerReason::closed(None)),
+                None => return DisconnectionSource::from(ServerReason::closed(None)),
             },
             command = inbox.recv() => match command {
                 Some(Command::Probe(deadline)) => {

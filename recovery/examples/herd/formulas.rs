@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use everwire_client::{
-    CloseCode, CloseFrame, ConnectionState, DisconnectionSource, EngineError, EngineErrorKind,
-    HealthCheckInfo, ServerReason, Snapshot, Stage, Text,
+    CloseCode, CloseFrame, ConnectionState, EngineError, EngineErrorKind, HealthCheckInfo, ServerReason,
+    Snapshot, Stage, Text,
 };
 use everwire_recovery::{Decision, Input, Output, RecoveryCore, Rng};
 
@@ -77,13 +77,13 @@ impl Formula for Everwire {
     fn lost(&mut self, now: Instant, code: u16) -> Option<Duration> {
         let frame = CloseFrame { code: CloseCode::received(code), reason: Text::default() };
         let reason = ServerReason::closed((code != 1006).then_some(frame));
-        self.tell(now, ConnectionState::Disconnected(DisconnectionSource::ServerInitiated(reason)))
+        self.tell(now, ConnectionState::Disconnected(reason.into()))
     }
 
     fn failed(&mut self, now: Instant) -> Option<Duration> {
         let error = EngineError::new(EngineErrorKind::Connect, Stage::Connect);
         let reason = ServerReason::engine_error(error);
-        self.tell(now, ConnectionState::Disconnected(DisconnectionSource::ServerInitiated(reason)))
+        self.tell(now, ConnectionState::Disconnected(reason.into()))
     }
 
     fn opened(&mut self, now: Instant) {

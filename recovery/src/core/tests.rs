@@ -156,21 +156,21 @@ impl World {
 }
 
 fn lost() -> DisconnectionSource {
-    DisconnectionSource::ServerInitiated(ServerReason::closed(None))
+    DisconnectionSource::from(ServerReason::closed(None))
 }
 
 fn dial_failed() -> DisconnectionSource {
     let error = EngineError::new(EngineErrorKind::Connect, Stage::Connect);
-    DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+    DisconnectionSource::from(ServerReason::engine_error(error))
 }
 
 fn closed(code: u16) -> DisconnectionSource {
     let frame = CloseFrame { code: CloseCode::received(code), reason: everwire_client::Text::default() };
-    DisconnectionSource::ServerInitiated(ServerReason::closed(Some(frame)))
+    DisconnectionSource::from(ServerReason::closed(Some(frame)))
 }
 
 fn refused() -> DisconnectionSource {
-    DisconnectionSource::AuthenticationFailed(AuthenticationError::refused(ApiError::new(40, "expired")))
+    DisconnectionSource::from(AuthenticationError::refused(ApiError::new(40, "expired")))
 }
 
 fn online(path: &str, all: &[&str]) -> NetworkStatus {
@@ -613,7 +613,7 @@ fn rule_4_a_retry_after_is_kept_whatever_the_network_says() {
     headers.insert("retry-after", http::HeaderValue::from_static("60"));
     let refusal = Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, headers, bytes::Bytes::new());
     let reason = ServerReason::engine_error(EngineError::refused(refusal));
-    let told = delay_of(&world.closes(DisconnectionSource::ServerInitiated(reason)));
+    let told = delay_of(&world.closes(reason.into()));
     assert!(told >= S(60));
     world.network(offline());
     assert_eq!(delay_of(&world.network(online(HOME, &[HOME]))), S(60));

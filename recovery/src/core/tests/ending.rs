@@ -11,10 +11,10 @@ use super::*;
 fn rule_4_the_end_tells_whether_the_server_had_accepted_the_connection() {
     let error = |stage| {
         let error = EngineError::new(EngineErrorKind::Closed, stage);
-        DisconnectionSource::ServerInitiated(ServerReason::engine_error(error))
+        DisconnectionSource::from(ServerReason::engine_error(error))
     };
     let timeout = |stage| DisconnectionSource::ConnectTimeout { stage };
-    let announced = DisconnectionSource::ServerInitiated(ServerReason::api_error(ApiError::new(1, "busy")));
+    let announced = DisconnectionSource::from(ServerReason::api_error(ApiError::new(1, "busy")));
     let mut both = ServerReason::closed(Some(CloseFrame::new(1011, "").unwrap()));
     both.engine_error = Some(EngineError::new(EngineErrorKind::Closed, Stage::Upgrade));
     for (source, accepted) in [
@@ -25,7 +25,7 @@ fn rule_4_the_end_tells_whether_the_server_had_accepted_the_connection() {
         (timeout(AttemptStage::Dial), false),
         (timeout(AttemptStage::Engine(Stage::Upgrade)), false),
         (closed(1011), true),
-        (DisconnectionSource::ServerInitiated(both), true),
+        (both.into(), true),
         (error(Stage::Open), true),
         (error(Stage::Upgrade), false),
         (announced, true),
@@ -122,7 +122,7 @@ fn rule_2a_a_successor_that_was_not_to_be_is_not_judged() {
 /// §3: a source that no table knows is a loss, and an error that says nothing of the matter is worth a retry.
 #[test]
 fn rule_3_staying_away_for_ever_is_the_worse_mistake() {
-    let bare = DisconnectionSource::ServerInitiated(ServerReason::api_error(ApiError::new(1234, "odd")));
+    let bare = DisconnectionSource::from(ServerReason::api_error(ApiError::new(1234, "odd")));
     for (source, cause) in [(DisconnectionSource::Replaced, Cause::ConnectionLost), (bare, Cause::ApiError)] {
         assert_eq!(DecisionTable::default().decide(&Evidence::new(&source)), Verdict::retry(cause));
     }

@@ -104,7 +104,7 @@ fn retry_after(bytes: &[u8]) {
     let headers = http::HeaderMap::from_iter([(http::header::RETRY_AFTER, value)]);
     let refusal = Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, headers, bytes::Bytes::new());
     let reason = ServerReason::engine_error(EngineError::refused(refusal));
-    let source = DisconnectionSource::ServerInitiated(reason);
+    let source = DisconnectionSource::from(reason);
     let cap = Duration::from_secs(600);
     let mut evidence = Evidence::new(&source);
     evidence.wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
