@@ -4,7 +4,6 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use everwire_engine::{CloseCode, CloseFrame, ConnectRequest, Engine, EngineError, Message, Text};
 use everwire_ping::PingConfig;
-use tokio::sync::watch;
 
 use crate::{
     Client, DisconnectionSource, HealthCheckInfo, RequestProvider, Snapshot,
@@ -17,6 +16,7 @@ use crate::{
     health::HealthRecorder,
     hooks::{self, Authenticate, ConnectionScope, HandshakeHandle, OnConnected},
     send::{Pump, SendLimits},
+    state::Publisher,
 };
 
 mod credentials;
@@ -252,7 +252,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
             make_before_break: self.make_before_break,
         };
 
-        let (snapshots_end, snapshots) = watch::channel(Snapshot::initialized());
+        let (snapshots_end, snapshots) = Publisher::new(Snapshot::initialized());
         let (outbox, pump) = Pump::new(self.send_limits);
         let registry = Registry::new();
         let hub = Hub::new(registry.clone());

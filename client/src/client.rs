@@ -5,6 +5,7 @@ mod system;
 use std::{
     error::Error as StdError,
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
@@ -12,18 +13,18 @@ use std::{
 };
 
 use everwire_engine::{CloseFrame, Message};
-use futures_core::{Stream, stream::BoxStream};
-use futures_util::stream;
-use tokio::sync::{oneshot, watch};
+use futures_core::Stream;
+use tokio::sync::oneshot;
 
 pub(crate) use self::system::{Inbox, System, User, Wish};
 use crate::{
-    DisconnectionSource, HealthCheckInfo, Snapshot,
+    ConnectionState, DisconnectionSource, HealthCheckInfo, Snapshot,
     builder::ClientBuilder,
     decode::EventDecoder,
     delivery::{ClientEvent, DEFAULT_CAPACITY, Registry, SubscriberPolicy, Subscription},
     health::{Health, HealthRecorder},
     send::{Outbox, Receipt, SendClass, SendOutcome, TrySendError},
+    state::Watch,
 };
 
 /// A WebSocket client: the handle to its driver. Cheap to clone; all clones are the same client.
@@ -40,7 +41,7 @@ pub struct Client<Ev> {
 }
 
 pub(crate) struct Shared<Ev> {
-    pub(crate) snapshots: watch::Receiver<Snapshot>,
+    pub(crate) snapshots: Watch,
     pub(crate) outbox: Outbox,
     pub(crate) registry: Registry<Ev>,
     pub(crate) system: Arc<System>,
@@ -111,31 +112,25 @@ impl<Ev> Client<Ev> {
 
     /// What the client is now.
     pub fn state(&self) -> Snapshot {
-        self.shared.snapshots.borrow().clone()
+        self.shared.snapshots.latest()
     }
 
     /// The current snapshot, then the latest after each change; intermediate ones may be skipped. For every
     /// change in order with the events, [`subscribe`](Self::subscribe).
     pub fn snapshots(&self) -> Snapshots {
-        let receiver = self.shared.snapshots.clone();
-        Snapshots(Box::pin(stream::unfold((receiver, true), |(mut receiver, first)| async move {
-            if !first && receiver.changed().await.is_err() {
-                return None;
-            }
-            let snapshot = receiver.borrow_and_update().clone();
-            Some((snapshot, (receiver, false)))
-        })))
+        Snapshots(self.shared.snapshots.clone())
     }
 
     /// Waits until the client is connected: now, or after recovery has done its work. `None` when the client
     /// ends before. Cancel-safe.
     pub async fn connected(&self) -> Option<HealthCheckInfo> {
-        let mut receiver = self.shared.snapshots.clone();
-        let snapshot = receiver.wait_for(|snapshot| snapshot.state.is_connected()).await.ok()?;
-        match &snapshot.state {
-            crate::ConnectionState::Connected(info) => Some(info.clone()),
-            _ => None,
+        let mut watch = self.shared.snapshots.clone();
+        while let Some(snapshot) = poll_fn(|cx| watch.poll_next(cx)).await {
+            if let ConnectionState::Connected(info) = snapshot.state {
+                return Some(info);
+            }
         }
+        None
     }
 
     /// All events and state changes from now on, in one order. The queue holds 256 items; when it is full,
@@ -265,13 +260,13 @@ impl<Ev> fmt::Debug for Client<Ev> {
 }
 
 /// See [`Client::snapshots`]. Ends when the client has ended.
-pub struct Snapshots(BoxStream<'static, Snapshot>);
+pub struct Snapshots(Watch);
 
 impl Stream for Snapshots {
     type Item = Snapshot;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Snapshot>> {
-        self.0.as_mut().poll_next(cx)
+        self.0.poll_next(cx)
     }
 }
 

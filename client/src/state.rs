@@ -7,10 +7,12 @@ use everwire_engine::{CloseCode, CloseFrame, EngineError, EngineErrorKind, Refus
 mod failure;
 mod snapshot;
 mod stage;
+mod watched;
 
 pub use failure::{ApiError, AuthenticationError, AuthenticationErrorKind};
 pub use snapshot::{Replacement, Snapshot};
 pub use stage::AttemptStage;
+pub(crate) use watched::{Publisher, Watch};
 
 /// Where a client stands. There is one way round:
 ///

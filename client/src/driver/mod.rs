@@ -26,11 +26,11 @@ use std::{
 
 use everwire_engine::{CloseFrame, Engine};
 use everwire_ping::PingController;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use self::{attempt::Connection, read::Read, settle::Waiting, successor::Successor, timers::Timer};
 use crate::{
-    ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo, Snapshot,
+    ConnectionState, Credentials, DisconnectionSource, HealthCheckInfo,
     attempt::CONNECT,
     builder::Settings,
     client::{Command, ConnectError, Inbox, Wish},
@@ -39,6 +39,7 @@ use crate::{
     delivery::{ClientEvent, Hub},
     health::HealthRecorder,
     send::Pump,
+    state::Publisher,
 };
 
 /// How many messages are read before the rest of the driver, and then other tasks, get their turn.
@@ -63,7 +64,7 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
     /// The last handle is gone.
     orphaned: bool,
     inbox: Inbox,
-    snapshots: watch::Sender<Snapshot>,
+    snapshots: Publisher,
     waiting: Waiting,
 
     dial: Option<attempt::Dial<E::Connection>>,
@@ -101,7 +102,7 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
 /// What the handles and the driver share, the driver's ends.
 pub(crate) struct Ends<Ev> {
     pub(crate) inbox: Inbox,
-    pub(crate) snapshots: watch::Sender<Snapshot>,
+    pub(crate) snapshots: Publisher,
     pub(crate) pump: Pump,
     pub(crate) hub: Hub<Ev>,
     pub(crate) recorder: HealthRecorder,

@@ -26,11 +26,11 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     {
                         self.pump.stop_intake();
                     }
-                    self.snapshots.send_replace(snapshot.clone());
+                    self.snapshots.publish(snapshot.clone());
                     self.hub.push(ClientEvent::State(Box::new(snapshot)));
                 }
                 Output::Noted(snapshot) => {
-                    self.snapshots.send_replace(snapshot);
+                    self.snapshots.publish(snapshot);
                 }
                 Output::Open { generation } => self.dial(generation),
                 Output::Establish => self.begin_establish(),
