@@ -90,6 +90,9 @@ impl ConnectRequest {
             ));
         }
         // http::Uri says of all of these no more than that they cannot be parsed.
+        if let Some(why) = missing_scheme(url) {
+            return Err(invalid(why));
+        }
         if let Some((_, rest)) = url.split_once("://") {
             let authority = rest.split(['/', '?']).next().unwrap_or_default();
             let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -106,10 +109,7 @@ impl ConnectRequest {
             Some(other @ ("http" | "https")) => {
                 return Err(invalid(format!("the URL's scheme is {other:?}, where ws or wss is needed")));
             }
-            Some(_) => {
-                return Err(invalid("the URL's scheme is another one than ws or wss"));
-            }
-            None => return Err(invalid("the URL has no scheme; it begins with ws:// or wss://")),
+            _ => return Err(invalid("the URL's scheme is another one than ws or wss")),
         };
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -270,6 +270,25 @@ fn invalid(detail: impl Into<String>) -> EngineError {
     EngineError::new(EngineErrorKind::InvalidRequest, Stage::Request).with_detail(detail)
 }
 
+/// What is wrong with a URL that does not begin with a scheme. It names the host, where that looks like one: what it
+/// was taken for may be a token.
+fn missing_scheme(url: &str) -> Option<String> {
+    const BEGINS: &str = "it begins with ws:// or wss://";
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    let is_scheme = |b: u8| b.is_ascii_alphanumeric() || b"+-".contains(&b);
+    if scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(is_scheme)) {
+        return None;
+    }
+    if url.is_empty() {
+        return Some(format!("the URL is empty; {BEGINS}"));
+    }
+    let host = url.trim_start_matches([':', '/']).split(['/', '?', ':']).next().unwrap_or_default();
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    let is_host = (host.contains('.') || host == "localhost") && host.bytes().all(is_plain);
+    let example = if is_host && !url.contains('@') { format!(", as in wss://{host}") } else { String::new() };
+    Some(format!("the URL has no scheme; {BEGINS}{example}"))
+}
+
 /// Brackets belong around an IPv6 address (with a zone, perhaps), and nothing but a port follows.
 fn has_stray_brackets(host_and_port: &str) -> bool {
     match host_and_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -307,7 +326,7 @@ mod tests {
     #[test]
     fn bad_urls_get_an_error_that_says_what_is_wrong() {
         assert!(detail("http://a").contains("ws or wss"));
-        assert!(detail("example.org/x").contains("URL"));
+        assert!(detail("ws+unix://a").contains("another one"));
         assert!(detail("wss://").contains("URL"));
         assert!(detail("wss://:80/").contains("no host"));
         assert!(detail("wss://a:0/").contains("port is 0"));
@@ -315,7 +334,6 @@ mod tests {
         assert!(detail("wss://a/#x").contains("fragment"));
         assert!(detail("wss://a b/").contains("blank"));
         assert!(detail("wss://[::1/").contains("parsed"));
-        assert!(detail("").contains("parsed"));
         for url in [
             "wss://[]/",
             "wss://[a]/",
@@ -326,6 +344,30 @@ mod tests {
         ] {
             let detail = detail(url);
             assert!(detail.contains("host") || detail.contains("parsed"), "{url}: {detail}");
+        }
+    }
+
+    /// What a newcomer writes first: it says how a URL begins, and names the one it is about, without what may be secret.
+    #[test]
+    fn a_url_without_a_scheme_is_told_how_one_begins() {
+        for (url, words) in [
+            ("", "the URL is empty; it begins with ws:// or wss://"),
+            ("example.org", "the URL has no scheme; it begins with ws:// or wss://, as in wss://example.org"),
+            ("example.org/x?token=s3cret", "it begins with ws:// or wss://, as in wss://example.org"),
+            ("localhost:8080", "it begins with ws:// or wss://, as in wss://localhost"),
+            ("//h.test/?back=https://s3cret", "it begins with ws:// or wss://, as in wss://h.test"),
+            ("wss:h.test", "the URL has no scheme; it begins with ws:// or wss://"),
+            ("://h.test/", "the URL has no scheme; it begins with ws:// or wss://, as in wss://h.test"),
+            ("10.0.0.1:80", "it begins with ws:// or wss://, as in wss://10.0.0.1"),
+        ] {
+            let detail = detail(url);
+            assert!(detail.contains(&format!("{words} (stage")), "{url}: {detail}");
+        }
+        // What may be a token or a password is not repeated.
+        for url in ["user:s3cret@h.test/", "s3cret", "us3cret.S3cret.s3cret", "h.test@s3cret/"] {
+            let error = ConnectRequest::new(url).unwrap_err();
+            assert!(error.to_string().contains("begins with ws:// or wss:// (stage"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
         }
     }
 
