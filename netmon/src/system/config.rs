@@ -70,11 +70,11 @@ impl SystemMonitorBuilder {
     /// The monitor. Nothing is watched before its first poll, so this may be called outside a runtime.
     ///
     /// # Errors
-    /// When a value is out of its range or the host is empty; the error names the field.
+    /// When a value is out of its range, or the host is empty or a URL; the error names the field.
     pub fn build(self) -> Result<SystemMonitor, ConfigError> {
         let Settings { target, interval, debounce } = &self.settings;
-        if target.as_ref().is_some_and(|(host, _)| host.is_empty()) {
-            return Err(ConfigError { field: "towards", problem: "the host is empty".into() });
+        if let Some(problem) = target.as_ref().and_then(|(host, _)| wrong_host(host)) {
+            return Err(ConfigError { field: "towards", problem });
         }
         if !(SHORTEST_INTERVAL..=LONGEST).contains(interval) {
             let problem = format!("{interval:?} is not from {SHORTEST_INTERVAL:?} to {LONGEST:?}");
@@ -86,6 +86,33 @@ impl SystemMonitorBuilder {
         }
         Ok(SystemMonitor::new(self.settings))
     }
+}
+
+/// What is wrong with a host. Without user information, which would be a secret, the host of a URL is named.
+fn wrong_host(host: &str) -> Option<String> {
+    let is_url = host.contains(['/', '?', '#', '@']);
+    // An IPv6 address has two colons at least.
+    let has_port = host.matches(':').count() == 1 || host.contains("]:");
+    let what = if host.is_empty() {
+        return Some("the host is empty".into());
+    } else if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some("there is a blank or a control character in it".into());
+    } else if is_url {
+        "it is a URL, not a host"
+    } else if has_port {
+        "the port is an argument of its own"
+    } else {
+        return None;
+    };
+    let authority = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let alone = match authority.strip_prefix('[') {
+        Some(address) => address.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    let alone = alone.filter(|alone| !alone.is_empty() && !host.contains('@'));
+    let example = alone.map(|alone| format!(", {alone:?}")).unwrap_or_default();
+    Some(format!("{what}; give the host alone{example}"))
 }
 
 /// A setting that cannot be.
@@ -128,6 +155,31 @@ mod tests {
             assert!(error.to_string().contains(field), "{error}");
         }
         assert!(builder().debounce(Duration::ZERO).build().is_ok());
+    }
+
+    /// A URL would be looked up as a name for ever, and in vain.
+    #[test]
+    fn a_host_that_is_a_url_is_refused_with_the_host_in_it() {
+        for (host, words) in [
+            ("wss://chat.example.com", "it is a URL, not a host; give the host alone, \"chat.example.com\""),
+            ("wss://chat.example.com:8443/live?t=s3cret", "give the host alone, \"chat.example.com\""),
+            ("chat.example.com/live", "give the host alone, \"chat.example.com\""),
+            ("wss://user:s3cret@chat.example.com/", "it is a URL, not a host; give the host alone"),
+            (
+                "chat.example.com:443",
+                "the port is an argument of its own; give the host alone, \"chat.example.com\"",
+            ),
+            ("wss://[::1]:9/", "it is a URL, not a host; give the host alone, \"::1\""),
+            ("chat example", "there is a blank or a control character in it"),
+        ] {
+            let error = SystemMonitor::towards(host, 443).unwrap_err();
+            assert_eq!(error.field(), "towards");
+            assert!(error.to_string().ends_with(words), "{host}: {error}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+        for host in ["chat.example.com", "localhost", "10.0.0.1", "::1", "[2001:db8::1]", "fe80::1%eth0"] {
+            assert!(SystemMonitor::towards(host, 443).is_ok(), "{host}");
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl SystemMonitor {
     /// Towards the server `host`, with all defaults: see [`SystemMonitorBuilder::towards`].
     ///
     /// # Errors
-    /// When `host` is empty.
+    /// When `host` is empty, or a URL.
     pub fn towards(host: impl Into<String>, port: u16) -> Result<Self, ConfigError> {
         Self::builder().towards(host, port).build()
     }
