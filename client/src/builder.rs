@@ -274,16 +274,19 @@ impl<D: EventDecoder> ClientBuilder<D> {
 
     fn check(&self) -> Result<(), BuildError> {
         self.check_pings()?;
-        let durations = [
-            ("open_timeout", self.limits.connect),
-            ("authentication_timeout", self.limits.authenticate),
-            ("close_timeout", self.limits.close),
-            ("write_timeout", self.write_timeout),
-            ("credential_timeout", self.credentials.timeout),
-        ];
-        for (field, duration) in durations {
+        self.credentials.check()?;
+        for (field, duration, why) in [
+            ("open_timeout", self.limits.connect, "no attempt could ever succeed"),
+            ("authentication_timeout", self.limits.authenticate, "no connection could ever be authenticated"),
+            ("close_timeout", self.limits.close, "no peer could ever answer a close frame"),
+            (
+                "write_timeout",
+                self.write_timeout,
+                "the first write that has to wait would end the connection",
+            ),
+        ] {
             if duration.is_zero() {
-                return Err(BuildError::new(field, "it is zero, so that nothing could ever succeed", None));
+                return Err(BuildError::new(field, format!("it is zero, so that {why}"), None));
             }
         }
         if self.send_limits.messages() == 0 {

@@ -31,18 +31,18 @@ fn builder() -> ClientBuilder<Lines> {
 #[tokio::test]
 async fn every_setting_that_cannot_work_is_refused_and_named() {
     type Change = fn(ClientBuilder<Lines>) -> ClientBuilder<Lines>;
-    let changes: [(&str, Change); 6] = [
-        ("open_timeout", |builder| builder.open_timeout(Duration::ZERO)),
-        ("authentication_timeout", |builder| builder.authentication_timeout(Duration::ZERO)),
-        ("close_timeout", |builder| builder.close_timeout(Duration::ZERO)),
-        ("write_timeout", |builder| builder.write_timeout(Duration::ZERO)),
-        ("credential_timeout", |builder| builder.credential_timeout(Duration::ZERO)),
-        ("send_limits", |builder| builder.send_limits(SendLimits::default().with_messages(0))),
+    let changes: [(&str, &str, Change); 6] = [
+        ("open_timeout", "no attempt", |builder| builder.open_timeout(Duration::ZERO)),
+        ("authentication_timeout", "authenticated", |builder| builder.authentication_timeout(Duration::ZERO)),
+        ("close_timeout", "answer a close frame", |builder| builder.close_timeout(Duration::ZERO)),
+        ("write_timeout", "wait", |builder| builder.write_timeout(Duration::ZERO)),
+        ("credential_timeout", "provider", |builder| builder.credential_timeout(Duration::ZERO)),
+        ("send_limits", "queued", |builder| builder.send_limits(SendLimits::default().with_messages(0))),
     ];
-    for (field, change) in changes {
+    for (field, why, change) in changes {
         let error = change(builder()).build(ScriptedEngine::default()).unwrap_err();
         assert_eq!(error.field(), field);
-        assert!(error.to_string().contains(field), "{error}");
+        assert!(error.to_string().contains(field) && error.reason().contains(why), "{error}");
     }
 }
 
@@ -75,6 +75,14 @@ async fn settings_that_contradict_each_other_are_refused_with_the_remedy() {
                 .unwrap_err(),
             "ping_request_builder",
             "leave one of them out",
+        ),
+        (
+            builder()
+                .on_credentials_renewed(|_| async { Ok(()) })
+                .build(ScriptedEngine::default())
+                .unwrap_err(),
+            "on_credentials_renewed",
+            "credentials(…)",
         ),
     ];
     for (error, field, remedy) in refused {

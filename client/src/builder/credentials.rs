@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::ClientBuilder;
+use super::{BuildError, ClientBuilder};
 use crate::{
     CredentialProvider, CredentialRenewal, HandshakeHandle,
     auth::{self, Credentialing},
@@ -28,7 +28,7 @@ pub(crate) struct CredentialSettings {
 /// What was said so far.
 pub(super) struct CredentialSetup {
     provider: Option<Box<dyn FnOnce(Duration) -> Credentialing + Send>>,
-    pub(super) timeout: Duration,
+    timeout: Duration,
     renewal: CredentialRenewal,
     margin: Duration,
     on_renewed: Option<Authenticate>,
@@ -47,6 +47,20 @@ impl Default for CredentialSetup {
 }
 
 impl CredentialSetup {
+    /// Refuses what cannot work.
+    pub(super) fn check(&self) -> Result<(), BuildError> {
+        if self.timeout.is_zero() {
+            let why = "it is zero, so that no provider could ever answer";
+            return Err(BuildError::new("credential_timeout", why, None));
+        }
+        if self.on_renewed.is_some() && self.provider.is_none() {
+            let why =
+                "there are no credentials that it could be told of; give credentials(…) too, or leave it out";
+            return Err(BuildError::new("on_credentials_renewed", why, None));
+        }
+        Ok(())
+    }
+
     pub(super) fn finish(self) -> Option<CredentialSettings> {
         let provider = self.provider?(self.timeout);
         Some(CredentialSettings {
@@ -77,6 +91,8 @@ impl<D: EventDecoder> ClientBuilder<D> {
     /// Called when a connection lives and its credentials were renewed before they expire: send what the protocol
     /// has for that, and read the answer if there is one. It may be the same function as for
     /// [`on_connection_established`](Self::on_connection_established); here `handle.attempt().renewing` is set.
+    ///
+    /// It needs [`credentials`](Self::credentials) to be told of; without them it is refused when the client is built.
     ///
     /// It may take as long as an authentication. An error, a panic or too long a time leave the connection as it
     /// is, and the renewal is tried again with back-off until the old credentials have expired. The future is
