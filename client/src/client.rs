@@ -98,6 +98,10 @@ impl<Ev> Client<Ev> {
     /// Queued messages leave within the flush budget (2 s by default), then the close frame goes out with code
     /// 1000 and its answer is read within the close deadline (5 s by default). Idempotent. The disconnect goes
     /// on when the future is dropped after its first poll.
+    ///
+    /// Messages that are [held](Outgoing::hold) and did not leave go on waiting until their time to live ends, for the
+    /// next [`connect`](Self::connect). Where that may be another user's, drop this client and build another one: that
+    /// settles them.
     pub async fn disconnect(&self) -> Disconnection {
         let (waiter, settled) = oneshot::channel();
         if let Some(user) = self.user()
@@ -304,7 +308,7 @@ impl Outgoing {
         self
     }
 
-    /// Held until the client is connected, for at most `ttl`.
+    /// Held until the client is connected, for at most `ttl`; a `disconnect` of the user's does not end that.
     #[must_use]
     pub const fn hold(mut self, ttl: Duration) -> Self {
         self.class = SendClass::Hold { ttl };

@@ -731,3 +731,44 @@ async fn rule_8_12_what_hooks_send_is_counted_and_what_failed_successors_send() 
     let (_, code) = tokio::join!(client.disconnect(), server.close_code());
     assert_eq!((code, sent(&client).0), (Some(1000), 6));
 }
+
+/// §6: what is held waits for its time to live, through a disconnect of the user's too, and goes out when they connect
+/// again; at the latest the end of the client settles it.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_held_message_outlives_a_disconnect_until_its_time_to_live_ends() {
+    let engine = ScriptedEngine::default();
+    let (client, server) = connected(builder(), &engine).await;
+    drop(server);
+    settle().await;
+    let held = |text: &str, seconds| {
+        let message = Outgoing::from(text.to_owned()).hold(Duration::from_secs(seconds));
+        client.try_send(message).unwrap()
+    };
+    let (mut short, mut long, mut last) = (held("short", 5), held("long", 60), held("last", 600));
+    client.disconnect().await;
+    let mut after = held("after", 60);
+    settle().await;
+    for receipt in [&mut short, &mut long, &mut last, &mut after] {
+        assert!(receipt.now_or_never().is_none(), "it waits");
+    }
+    let start = Instant::now();
+    assert_eq!(short.await, SendOutcome::NotSent(NotSentReason::Expired));
+    assert_eq!(start.elapsed().as_secs(), 4);
+
+    let (outcome, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "b"));
+    outcome.unwrap();
+    for expected in ["long", "last", "after"] {
+        assert_eq!(server.text().await, expected);
+    }
+    assert_eq!(
+        (long.await, last.await, after.await),
+        (SendOutcome::Flushed, SendOutcome::Flushed, SendOutcome::Flushed)
+    );
+
+    drop(server);
+    settle().await;
+    client.disconnect().await;
+    let left = held("left", 600);
+    drop(client);
+    assert_eq!(left.await, SendOutcome::NotSent(NotSentReason::ClientGone));
+}

@@ -38,7 +38,7 @@ pub enum SendClass {
         /// Its number, as each [`ClientEvent`](crate::ClientEvent) carries it.
         generation: u64,
     },
-    /// Waits for a connection, for at most so long. Once handed to a connection that then dies, it is
+    /// Waits for a connection, for at most so long, also when the user disconnects meanwhile. Once handed to a connection that then dies, it is
     /// [`MaybeSent`](SendOutcome::MaybeSent) and not sent again.
     Hold {
         /// How long it may wait, counted from the call.

@@ -77,7 +77,8 @@ impl fmt::Display for NotSentReason {
     }
 }
 
-/// The future of a message's outcome. It settles in any case, at the latest when the client ends.
+/// The future of a message's outcome. It settles in any case, at the latest when the client ends: that of a message which
+/// waits for a connection when it is connected, or when its time to live ends, and not when the user disconnects.
 ///
 /// Dropping it changes nothing for the message. Polled again after it has settled it tells the same.
 #[must_use = "only the outcome tells whether the message is on its way; `drop` it if nobody cares"]
