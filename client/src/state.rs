@@ -21,7 +21,7 @@ pub(crate) use watched::{Publisher, Watch};
 ///       any of the last three ─> Disconnecting(source) ─> Disconnected(source)
 /// ```
 ///
-/// The names are those of the seed and of Stream's SDKs.
+/// The names are those of Stream's clients, whose architecture this is.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "the way round is complete; a UI shall match all of it")]
 pub enum ConnectionState {
