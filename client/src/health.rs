@@ -115,7 +115,8 @@ struct Rare {
     attempt_since: Option<Instant>,
     /// Boxed: many a client has none.
     last_cause: Option<Box<DisconnectionSource>>,
-    round_trips: Histogram,
+    /// None before the first pong.
+    round_trips: Option<Box<Histogram>>,
 }
 
 /// With one writer, reading and storing is an addition, and cheaper than an atomic one.
@@ -208,7 +209,7 @@ impl HealthRecorder {
 
     /// A pong came, so long after its ping.
     pub(crate) fn pong(&self, round_trip: Duration) {
-        self.rare().round_trips.record(round_trip);
+        self.rare().round_trips.get_or_insert_default().record(round_trip);
         #[cfg(feature = "metrics")]
         self.0.facade.round_trip.record(round_trip);
     }
@@ -272,7 +273,7 @@ impl HealthRecorder {
             replacements: rare.replacements,
             failed_replacements: rare.failed_replacements,
             time_in_state: rare.state_since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            rtt: rare.round_trips.figures(),
+            rtt: rare.round_trips.as_ref().and_then(|trips| trips.figures()),
             pings: rare.pings,
             missed_pongs: rare.missed_pongs,
             renewals: rare.renewals,

@@ -72,14 +72,20 @@ impl Lane {
         .await
     }
 
-    /// The driver takes what the hook sends, at most so many, and is woken when there is more.
-    pub(crate) fn drain(&self, driver: &Waker, most: usize, mut each: impl FnMut(Message)) {
+    /// Whether no hook is left that could send, nor anything that a hook has kept.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// The driver takes what the hook sends, at most so many, and is woken when there is more. Returns how many are left.
+    pub(crate) fn drain(&self, driver: &Waker, most: usize, mut each: impl FnMut(Message)) -> usize {
         let mut state = self.lock();
         if !state.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
             state.driver = Some(driver.clone());
         }
         let taken = most.min(state.outgoing.len());
         state.outgoing.drain(..taken).for_each(&mut each);
+        state.outgoing.len()
     }
 
     /// The driver has received a message.

@@ -74,13 +74,18 @@ pub(super) enum DialError {
     Engine(EngineError),
 }
 
+/// The authentication: the hook's, or none, which is over at once.
+pub(super) type Establishing = Option<BoxFuture<'static, Result<(), AuthenticationError>>>;
+
 /// An open connection and what lives and dies with it.
 pub(super) struct Connection<C> {
     pub(super) socket: C,
     pub(super) generation: u64,
-    pub(super) attempt: Arc<Attempt>,
-    pub(super) lane: Lane,
-    pub(super) establishing: Option<BoxFuture<'static, Result<(), AuthenticationError>>>,
+    /// Until it is fully established; after that whoever needs it has it.
+    pub(super) attempt: Option<Arc<Attempt>>,
+    /// While there is a hook that may send.
+    pub(super) lane: Option<Lane>,
+    pub(super) establishing: Option<Establishing>,
     /// `resubscribe`, and until when queued messages wait for it.
     pub(super) resubscribing: Option<(BoxFuture<'static, ()>, Instant)>,
     pub(super) connected: Option<BoxFuture<'static, ()>>,
@@ -101,8 +106,8 @@ impl<C> Connection<C> {
         Self {
             socket,
             generation: attempt.generation,
-            attempt: Arc::new(attempt),
-            lane: Lane::default(),
+            attempt: Some(Arc::new(attempt)),
+            lane: None,
             establishing: None,
             resubscribing: None,
             connected: None,
@@ -119,7 +124,9 @@ impl<C> Connection<C> {
         self.resubscribing = None;
         self.connected = None;
         self.renewing = None;
-        self.lane.end();
+        if let Some(lane) = &self.lane {
+            lane.end();
+        }
     }
 
     /// Releases everything; who still holds a handle to it learns that it is gone.

@@ -2,12 +2,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use everwire_engine::Engine;
+use everwire_engine::{Engine, Message};
 use futures_core::future::BoxFuture;
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
     core::Input,
     decode::EventDecoder,
     delivery::ClientEvent,
-    hooks::{Authenticate, ConnectionScope, HandshakeHandle, LANE},
+    hooks::{Authenticate, ConnectionScope, HandshakeHandle, LANE, Lane},
     send::{Gate, Pump},
 };
 
@@ -41,7 +40,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         let gap = match self.lost_at.take() {
             Some(lost_at) => Some(now().saturating_duration_since(lost_at)),
             // It took the place of one that lived until now.
-            None => connection.attempt.replaces.map(|_| Duration::ZERO),
+            None => connection.attempt.as_ref().and_then(|attempt| attempt.replaces).map(|_| Duration::ZERO),
         };
         if let Some(gap) = gap {
             self.hub.push(ClientEvent::Reconnected {
@@ -50,24 +49,28 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 gap,
             });
         }
-        let scope = ConnectionScope {
-            generation: connection.generation,
-            info,
-            previous,
-            lane: connection.lane.clone(),
-        };
-        match &self.settings.resubscribe {
-            Some(hook) => {
-                let until = now() + self.settings.limits.authenticate;
-                connection.resubscribing = Some((begin(|| hook(scope.clone()), || ()), until));
-                self.pump.set_gate(Gate::Held);
+        let attempt = connection.attempt.take();
+        let hooks = (&self.settings.resubscribe, &self.settings.on_connected);
+        if let (None, None) = hooks {
+            self.pump.set_open(true);
+        } else {
+            let generation = connection.generation;
+            let scope = ConnectionScope { generation, info, previous, lane: connection.lane() };
+            match hooks.0 {
+                Some(hook) => {
+                    let until = now() + self.settings.limits.authenticate;
+                    connection.resubscribing = Some((begin(|| hook(scope.clone()), || ()), until));
+                    self.pump.set_gate(Gate::Held);
+                }
+                None => self.pump.set_open(true),
             }
-            None => self.pump.set_open(true),
+            if let Some(hook) = hooks.1 {
+                connection.connected = Some(begin(|| hook(scope), || ()));
+            }
         }
-        if let Some(hook) = &self.settings.on_connected {
-            connection.connected = Some(begin(|| hook(scope), || ()));
+        if let Some(attempt) = attempt {
+            self.begin_renewal(attempt);
         }
-        self.begin_renewal();
     }
 
     pub(super) fn poll_hooks(&mut self, cx: &mut Context<'_>) -> bool {
@@ -98,17 +101,35 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
 
 impl<C> Connection<C> {
     pub(super) fn establish(&mut self, hook: Option<&Authenticate>) {
-        let handle = HandshakeHandle { attempt: Arc::clone(&self.attempt), lane: self.lane.clone() };
-        self.establishing = Some(match hook {
-            Some(hook) => begin(|| hook(handle), || Err(panicked())),
-            None => Box::pin(std::future::ready(Ok(()))),
+        self.establishing = Some(match (hook, self.attempt.clone()) {
+            (Some(hook), Some(attempt)) => {
+                let handle = HandshakeHandle { attempt, lane: self.lane() };
+                Some(begin(|| hook(handle), || Err(panicked())))
+            }
+            _ => None,
         });
+    }
+
+    /// The hooks' way to the driver.
+    fn lane(&mut self) -> Lane {
+        self.lane.get_or_insert_default().clone()
+    }
+
+    /// Shows a received message to a hook that authenticates.
+    #[inline]
+    pub(super) fn show_hook(&self, message: &Message) {
+        if let (Some(_), Some(lane)) = (&self.establishing, &self.lane) {
+            lane.deliver(message);
+        }
     }
 
     /// What the core is told once the hook that authenticates has ended.
     pub(super) fn poll_establishing(&mut self, cx: &mut Context<'_>) -> Option<Input> {
         let generation = self.generation;
-        let ended = contained(cx, self.establishing.as_mut())?;
+        let ended = match self.establishing.as_mut()? {
+            Some(hook) => contained(cx, Some(hook))?,
+            None => Ok(Ok(())),
+        };
         self.establishing = None;
         Some(match ended.unwrap_or_else(|()| Err(panicked())) {
             Ok(()) => Input::Established { generation },
@@ -117,13 +138,19 @@ impl<C> Connection<C> {
     }
 
     /// Takes what the hooks have sent, as far as there is room. Returns whether it was anything.
-    pub(super) fn take_sent(&self, cx: &Context<'_>, pump: &mut Pump) -> bool {
+    pub(super) fn take_sent(&mut self, cx: &Context<'_>, pump: &mut Pump) -> bool {
+        let Some(lane) = &self.lane else { return false };
         let mut sent = false;
         let room = LANE.saturating_sub(pump.urgent_len());
-        self.lane.drain(cx.waker(), room, |message| {
+        // Asked for first, for what is sent between the two is taken, too.
+        let forsaken = lane.is_forsaken();
+        let left = lane.drain(cx.waker(), room, |message| {
             pump.urgent(message);
             sent = true;
         });
+        if forsaken && left == 0 {
+            self.lane = None;
+        }
         sent
     }
 }

@@ -71,7 +71,7 @@ pub(crate) struct Driver<E: Engine, D: EventDecoder> {
     /// A newer connection that is made beside the live one. Boxed, since it is rare and as large as a connection.
     successor: Option<Box<Successor<E::Connection, D::Event>>>,
     /// The event that made a successor the connection: delivered once that is announced.
-    first: Option<(u64, D::Event)>,
+    first: Option<Box<(u64, D::Event)>>,
     /// Why the latest successor of this connection failed, for the next one to know.
     replacement_failed: Option<DisconnectionSource>,
     connection: Option<Connection<E::Connection>>,
@@ -273,7 +273,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             self.recorder.late_event();
         }
         self.drain_outputs();
-        if let Some((generation, event)) = self.first.take() {
+        if let Some((generation, event)) = self.first.take().map(|first| *first) {
             self.deliver_event(generation, event);
         }
     }

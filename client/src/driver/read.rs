@@ -159,9 +159,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn decode(&mut self, message: Message) {
         let Some(connection) = &self.connection else { return };
         let generation = connection.generation;
-        if connection.establishing.is_some() {
-            connection.lane.deliver(&message);
-        }
+        connection.show_hook(&message);
         if let Some(renewing) = &connection.renewing {
             renewing.deliver(&message);
         }

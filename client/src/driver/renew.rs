@@ -27,6 +27,8 @@ use crate::{
 
 /// The renewal of a connection's credentials, and the work it is at.
 pub(super) struct Renewing {
+    /// With the credentials that expire.
+    attempt: Arc<Attempt>,
     renewal: Renewal,
     work: Option<Work>,
 }
@@ -75,11 +77,11 @@ impl Drop for Renewing {
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
     /// The connection is established with its credentials, or has new ones.
-    pub(super) fn begin_renewal(&mut self) {
+    pub(super) fn begin_renewal(&mut self, attempt: Arc<Attempt>) {
         let Some(connection) = &mut self.connection else { return };
         connection.renewing = None;
         let Some(settings) = &self.settings.credentials else { return };
-        let expires_at = connection.attempt.credentials.as_ref().and_then(Credentials::expires_at);
+        let expires_at = attempt.credentials.as_ref().and_then(Credentials::expires_at);
         let Some(expires_at) = expires_at.filter(|_| settings.renewal != CredentialRenewal::Off) else {
             return;
         };
@@ -90,7 +92,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 "credentials came that have expired by this clock, and work; they are not renewed by it"
             );
         }
-        connection.renewing = renewal.map(|renewal| Box::new(Renewing { renewal, work: None }));
+        connection.renewing = renewal.map(|renewal| Box::new(Renewing { attempt, renewal, work: None }));
     }
 
     /// Time has passed.
@@ -111,7 +113,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             }
             Due::Renew => {
                 let Some(settings) = &self.settings.credentials else { return };
-                let attempt = connection.attempt.renewing();
+                let attempt = renewing.attempt.renewing();
                 let ask = begin(|| (settings.provider)(attempt), || Err(panicked()));
                 renewing.work = Some(Work::Asking(ask));
             }
@@ -144,10 +146,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     None => return sent,
                     Some(Ok(Ok(()))) => {
                         self.credentials.clone_from(&attempt.credentials);
-                        connection.attempt = attempt;
                         self.recorder.renewed(true);
                         tracing::debug!("the credentials were renewed in band");
-                        self.begin_renewal();
+                        self.begin_renewal(attempt);
                     }
                     Some(Ok(Err(error))) => self.renewal_failed(&error),
                     Some(Err(())) => self.renewal_failed(&panicked()),
@@ -161,21 +162,20 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     fn provided(&mut self, credentials: Credentials) {
         let Some(connection) = &mut self.connection else { return };
         let Some(settings) = &self.settings.credentials else { return };
-        if connection.attempt.credentials.as_ref() == Some(&credentials) {
+        let Some(renewing) = &mut connection.renewing else { return };
+        if renewing.attempt.credentials.as_ref() == Some(&credentials) {
             let error =
                 AuthenticationError::failed("the provider returned the credentials that are about to expire");
             return self.renewal_failed(&error);
         }
         if let (Some(hook), CredentialRenewal::InBand) = (&settings.on_renewed, settings.renewal) {
-            let attempt = Attempt { credentials: Some(credentials), ..connection.attempt.renewing() };
+            let attempt = Attempt { credentials: Some(credentials), ..renewing.attempt.renewing() };
             let attempt = Arc::new(attempt);
             let lane = Lane::default();
             let handle = HandshakeHandle { attempt: Arc::clone(&attempt), lane: lane.clone() };
             let hook = begin(|| hook(handle), || Err(panicked()));
             let until = now() + self.settings.limits.authenticate;
-            if let Some(renewing) = &mut connection.renewing {
-                renewing.work = Some(Work::Telling(Telling { attempt, lane, hook, until }));
-            }
+            renewing.work = Some(Work::Telling(Telling { attempt, lane, hook, until }));
             return;
         }
         // The server is not told, so that the next attempt is the first to show them.

@@ -78,7 +78,9 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                 if let Some(connection) = &mut self.connection {
                     // What its hooks have sent goes before the close frame.
                     let pump = &mut self.pump;
-                    connection.lane.drain(std::task::Waker::noop(), LANE, |message| pump.urgent(message));
+                    if let Some(lane) = &connection.lane {
+                        lane.drain(std::task::Waker::noop(), LANE, |message| pump.urgent(message));
+                    }
                     connection.drop_hooks();
                 }
                 let frame = self.settings.close_frame(&DisconnectionSource::Replaced);
@@ -124,7 +126,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         self.connection = successor.connection;
         self.pump.adopt(successor.pump);
         self.span = successor.span;
-        self.first = successor.first.map(|event| (successor.generation, event));
+        self.first = successor.first.map(|event| Box::new((successor.generation, event)));
     }
 
     pub(super) fn poll_successor(&mut self, cx: &mut Context<'_>) -> bool {
@@ -219,9 +221,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         self.recorder.received(1, message.len() as u64);
         match message {
             Message::Text(_) | Message::Binary(_) => {
-                if connection.establishing.is_some() {
-                    connection.lane.deliver(&message);
-                }
+                connection.show_hook(&message);
                 match catch_unwind(AssertUnwindSafe(|| self.decode_event(generation, message))) {
                     Ok(Some(event)) => self.successor_event(generation, event),
                     Ok(None) => {}
