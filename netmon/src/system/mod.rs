@@ -32,7 +32,7 @@ pub use self::config::{ConfigError, SystemMonitorBuilder};
 use self::driver::{Machine, Settings};
 use crate::NetworkStatus;
 
-static DRIVERS: shared::Registry<Settings, Option<NetworkStatus>> = shared::Registry::new();
+static DRIVERS: shared::Registry<Arc<Settings>, Option<NetworkStatus>> = shared::Registry::new();
 
 /// The network as this machine sees it, towards one server.
 ///
@@ -73,7 +73,8 @@ static DRIVERS: shared::Registry<Settings, Option<NetworkStatus>> = shared::Regi
 /// [`Hint::WokeUp`]: crate::Hint::WokeUp
 /// [`Hint::ClockStepped`]: crate::Hint::ClockStepped
 pub struct SystemMonitor {
-    settings: Settings,
+    /// One for all monitors that are alike, while one of them runs.
+    settings: Arc<Settings>,
     statuses: Pin<Box<dyn Stream<Item = NetworkStatus> + Send>>,
 }
 
@@ -92,7 +93,9 @@ impl SystemMonitor {
     }
 
     fn new(settings: Settings) -> Self {
-        let statuses = Box::pin(follow(settings.clone()));
+        let settings = Arc::new(settings);
+        let settings = DRIVERS.key(&settings).unwrap_or(settings);
+        let statuses = Box::pin(follow(Arc::clone(&settings)));
         Self { settings, statuses }
     }
 }
@@ -126,17 +129,25 @@ struct Joined {
     heard: bool,
 }
 
+/// A stream and what it has said. Every client has one, so what is held across a wait is little, and held once.
+struct Following {
+    settings: Arc<Settings>,
+    joined: Option<Joined>,
+    first: bool,
+}
+
 /// What the driver of these settings says, the current status first.
-fn follow(settings: Settings) -> impl Stream<Item = NetworkStatus> + Send {
-    let first = (settings, None, true);
-    stream::unfold(first, |(settings, joined, first): (Settings, Option<Joined>, bool)| async move {
-        let mut joined = joined.unwrap_or_else(|| join(&settings));
+fn follow(settings: Arc<Settings>) -> impl Stream<Item = NetworkStatus> + Send {
+    let first = Following { settings, joined: None, first: true };
+    stream::unfold(first, |mut following| async move {
         loop {
+            let joined = following.joined.get_or_insert_with(|| join(&following.settings));
             let unheard = if joined.heard { None } else { joined.says.borrow_and_update().clone() };
             if let Some(status) = unheard {
                 joined.heard = true;
+                let first = std::mem::take(&mut following.first);
                 let status = if first { status.with_hint(crate::Hint::Started) } else { status };
-                return Some((status, (settings, Some(joined), false)));
+                return Some((status, following));
             }
             if joined.says.changed().await.is_ok() {
                 joined.heard = false;
@@ -147,14 +158,14 @@ fn follow(settings: Settings) -> impl Stream<Item = NetworkStatus> + Send {
             if !joined.heard && joined.says.borrow().is_none() {
                 return None;
             }
-            joined = join(&settings);
+            following.joined = None;
         }
     })
 }
 
-fn join(settings: &Settings) -> Joined {
-    let driver = DRIVERS.join(settings.clone(), |say| {
-        let settings = settings.clone();
+fn join(settings: &Arc<Settings>) -> Joined {
+    let driver = DRIVERS.join(Arc::clone(settings), |say| {
+        let settings = Settings::clone(settings);
         async move {
             let watcher = watcher::join();
             driver::run(settings, Machine, watcher.subscribe(), say).await;
@@ -205,7 +216,7 @@ mod tests {
         let driver = DRIVERS.join(key.clone(), |_| async { unreachable!("one is running") });
         drop((a, b));
         drop(driver);
-        let mut anew = SystemMonitor::new(key);
+        let mut anew = SystemMonitor::new(Settings::clone(&key));
         assert_eq!(
             anew.next().await.unwrap().hint,
             Hint::Started,

@@ -56,6 +56,16 @@ impl<K: PartialEq, T: Default + Send + Sync + 'static> Registry<K, T> {
         shared
     }
 
+    /// The key of a running task that is equal to this one.
+    pub(crate) fn key(&self, key: &K) -> Option<K>
+    where
+        K: Clone,
+    {
+        let all = self.lock();
+        let running = all.iter().find(|(other, shared)| other == key && shared.strong_count() > 0);
+        running.map(|(other, _)| other.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<(K, Weak<Shared<T>>)>> {
         // A panic of another thread leaves a list that is still a list.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -111,6 +121,7 @@ mod tests {
         settle().await;
         assert_eq!(*b.subscribe().borrow(), 7);
         assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+        assert_eq!((registry.key(&1), registry.key(&2)), (Some(1), None));
         let other = join(2);
         assert_eq!(counter.0.load(Ordering::SeqCst), 2);
         drop((a, other));
