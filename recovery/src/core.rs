@@ -10,6 +10,7 @@ mod tests;
 use std::{
     collections::VecDeque,
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -55,7 +56,7 @@ use crate::{
 /// assert!(matches!(core.poll_output(), Some(Output::Decision(Decision::Connect { attempt: 1, .. }))));
 /// ```
 pub struct RecoveryCore {
-    options: RecoveryOptions,
+    options: Arc<RecoveryOptions>,
     decide: Box<dyn Decide>,
     policy: Box<dyn ReconnectionPolicy>,
     ladder: Ladder,
@@ -115,22 +116,22 @@ struct Attempt {
 impl RecoveryCore {
     /// A core with all defaults.
     pub fn new(rng: Rng) -> Self {
-        let options = RecoveryOptions::default();
+        let options = RecoveryOptions::usual();
         let policy = crate::default_policy(&options);
-        let strategy = Box::new(crate::Exponential::full());
-        Self::with(options, Box::new(crate::DecisionTable::default()), strategy, policy, rng)
+        Self::with(options, Box::new(crate::decision::Usual), Box::new(crate::strategy::Usual), policy, rng)
     }
 
-    /// A core of its parts. The parts are not validated here; the builder of the handler does so.
+    /// A core of its parts. The parts are not validated here; the builder of the handler does so. Options that many cores
+    /// have in common are best given as one [`Arc`].
     pub fn with(
-        options: RecoveryOptions,
+        options: impl Into<Arc<RecoveryOptions>>,
         decide: Box<dyn Decide>,
         strategy: Box<dyn RetryStrategy>,
         policy: Box<dyn ReconnectionPolicy>,
         rng: Rng,
     ) -> Self {
         Self {
-            options,
+            options: options.into(),
             decide,
             policy,
             ladder: Ladder::new(strategy, rng),

@@ -126,6 +126,15 @@ impl Default for DecisionTable {
     }
 }
 
+/// The table as it is by default, for which nothing is held.
+pub(crate) struct Usual;
+
+impl Decide for Usual {
+    fn decide(&self, evidence: &Evidence<'_>) -> Verdict {
+        DecisionTable::default().decide(evidence)
+    }
+}
+
 impl DecisionTable {
     /// Whether the first attempt ever is retried when it fails. Default: yes. Switch it off where somebody
     /// waits for the outcome of the first `connect` and would rather see an error.

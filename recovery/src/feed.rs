@@ -1,5 +1,5 @@
-//! What recovery tells to whoever listens: nothing is held before anything was told, and then no more than an outage
-//! needs.
+//! What recovery tells to whoever listens: nothing is held before anything was told or somebody listens, and then no more
+//! than an outage needs.
 //!
 //! A channel of the runtime keeps its room from the start, in every client; most clients never tell anything for hours.
 
@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -16,8 +16,10 @@ use futures_core::Stream;
 /// How many items a slow reader may be behind before it misses the oldest.
 const BACKLOG: usize = 32;
 
-/// Both ends of it. Cheap to clone.
-pub(crate) struct Feed<T>(Arc<Mutex<State<T>>>);
+/// Where it is told.
+pub(crate) struct Feed<T>(OnceLock<Shared<T>>);
+
+struct Shared<T>(Arc<Mutex<State<T>>>);
 
 struct State<T> {
     /// The latest that were told, at most [`BACKLOG`].
@@ -41,19 +43,25 @@ impl<T> State<T> {
 }
 
 impl<T> Feed<T> {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            kept: VecDeque::new(),
-            told: 0,
-            untouched: true,
-            ended: false,
-            next_reader: 0,
-            waiting: Vec::new(),
-        })))
+    pub(crate) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn shared(&self) -> &Shared<T> {
+        self.0.get_or_init(|| {
+            Shared(Arc::new(Mutex::new(State {
+                kept: VecDeque::new(),
+                told: 0,
+                untouched: true,
+                ended: false,
+                next_reader: 0,
+                waiting: Vec::new(),
+            })))
+        })
     }
 
     pub(crate) fn tell(&self, item: T) {
-        let mut state = self.lock();
+        let mut state = self.shared().lock();
         let dropped = if state.kept.len() == BACKLOG { state.kept.pop_front() } else { None };
         state.kept.push_back(item);
         state.told += 1;
@@ -68,7 +76,7 @@ impl<T> Feed<T> {
 
     /// There will be nothing more; what is kept is still read.
     pub(crate) fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.shared().lock();
         state.ended = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -79,21 +87,24 @@ impl<T> Feed<T> {
 
     /// Everything from now on; the first call begins with what is kept.
     pub(crate) fn subscribe(&self) -> Reader<T> {
-        let mut state = self.lock();
+        let shared = self.shared();
+        let mut state = shared.lock();
         let next = if std::mem::take(&mut state.untouched) { state.oldest() } else { state.told };
         let number = state.next_reader;
         state.next_reader += 1;
         drop(state);
-        Reader { feed: self.clone(), number, next }
+        Reader { feed: shared.clone(), number, next }
     }
+}
 
+impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing here can panic half way; a poisoned lock still guards a sound state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Clone for Feed<T> {
+impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -101,13 +112,14 @@ impl<T> Clone for Feed<T> {
 
 impl<T> fmt::Debug for Feed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("told", &self.lock().told).finish_non_exhaustive()
+        let told = self.0.get().map_or(0, |shared| shared.lock().told);
+        f.debug_struct("Feed").field("told", &told).finish_non_exhaustive()
     }
 }
 
 /// One who listens.
 pub(crate) struct Reader<T> {
-    feed: Feed<T>,
+    feed: Shared<T>,
     number: u64,
     /// The place of the next item to read.
     next: u64,
@@ -212,7 +224,7 @@ mod tests {
         assert_eq!(now(&mut reader), Ready(Some(1)));
         assert_eq!(now(&mut reader), Pending);
         drop(reader);
-        assert!(feed.lock().waiting.is_empty());
+        assert!(feed.shared().lock().waiting.is_empty());
     }
 
     #[derive(Default)]

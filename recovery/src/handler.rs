@@ -8,9 +8,10 @@ use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Decide, Decision, DecisionTable, Exponential, InvalidConfig, Notice, ReconnectionPolicy,
-    RecoverableClient, RecoveryCore, RecoveryOptions, RecoveryStatus, RetryStrategy, Rng, default_policy,
+    Decide, Decision, DecisionTable, InvalidConfig, Notice, ReconnectionPolicy, RecoverableClient,
+    RecoveryCore, RecoveryOptions, RecoveryStatus, RetryStrategy, Rng, decision, default_policy,
     driver::{self, Hints, Links, Told},
+    strategy,
 };
 
 /// Manages the reconnection of one client, for all cases: create it beside the client and keep it.
@@ -56,12 +57,12 @@ impl ConnectionRecoveryHandler {
             client,
             network: Box::pin(stream::pending()),
             lifecycle: Box::pin(stream::pending()),
-            strategy: Box::new(Exponential::full()),
+            strategy: Box::new(strategy::Usual),
             added: Vec::new(),
             replaced: None,
             decide: None,
-            table: DecisionTable::default(),
-            options: RecoveryOptions::default(),
+            table: None,
+            options: RecoveryOptions::usual(),
             seed: None,
         }
     }
@@ -99,8 +100,8 @@ pub struct RecoveryBuilder<C> {
     added: Vec<Box<dyn ReconnectionPolicy>>,
     replaced: Option<Box<dyn ReconnectionPolicy>>,
     decide: Option<Box<dyn Decide>>,
-    table: DecisionTable,
-    options: RecoveryOptions,
+    table: Option<DecisionTable>,
+    options: Arc<RecoveryOptions>,
     seed: Option<u64>,
 }
 
@@ -117,7 +118,7 @@ impl<C: RecoverableClient> RecoveryBuilder<C> {
         self
     }
 
-    /// The formula of the ladder. Default: [`Exponential::full`].
+    /// The formula of the ladder. Default: [`Exponential::full`](crate::Exponential::full).
     pub fn strategy(mut self, strategy: impl RetryStrategy) -> Self {
         self.strategy = Box::new(strategy);
         self
@@ -139,7 +140,7 @@ impl<C: RecoverableClient> RecoveryBuilder<C> {
     /// Whether the first attempt ever is retried when it fails. Default: yes. A short way to
     /// [`DecisionTable::retry_initial`]; without effect on a table that is given with [`decide`](Self::decide).
     pub fn retry_initial(mut self, retry_initial: bool) -> Self {
-        self.table = self.table.retry_initial(retry_initial);
+        self.table = Some(self.table.unwrap_or_default().retry_initial(retry_initial));
         self
     }
 
@@ -149,9 +150,10 @@ impl<C: RecoverableClient> RecoveryBuilder<C> {
         self
     }
 
-    /// All other durations and switches.
-    pub fn options(mut self, options: RecoveryOptions) -> Self {
-        self.options = options;
+    /// All other durations and switches. Those that many clients have in common are best given as one [`Arc`]: each client
+    /// holds a copy of its own otherwise.
+    pub fn options(mut self, options: impl Into<Arc<RecoveryOptions>>) -> Self {
+        self.options = options.into();
         self
     }
 
@@ -178,7 +180,10 @@ impl<C: RecoverableClient> RecoveryBuilder<C> {
             .fold(start, |policy, added| Box::new(policy.and(added)) as Box<dyn ReconnectionPolicy>);
         policy.validate()?;
         let rng = self.seed.map_or_else(Rng::from_entropy, Rng::seeded);
-        let decide = self.decide.unwrap_or_else(|| Box::new(self.table));
+        let decide = self.decide.unwrap_or_else(|| match self.table {
+            Some(table) => Box::new(table),
+            None => Box::new(decision::Usual),
+        });
         let core = RecoveryCore::with(self.options, decide, self.strategy, policy, rng);
 
         let links = Arc::new(Links::new());

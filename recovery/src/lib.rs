@@ -30,6 +30,7 @@ pub use error::InvalidConfig;
 pub use handler::{ConnectionRecoveryHandler, RecoveryBuilder};
 pub use options::RecoveryOptions;
 pub use output::{Decision, Input, Notice, Output, RecoveryStatus};
+use policy::default_policy;
 pub use policy::{
     And, LifecycleAllowed, MaxAttempts, MaxElapsed, Moment, NetworkAvailable, Or, ReconnectionPolicy, Ruling,
     Situation, UserWants,
@@ -38,13 +39,3 @@ pub use rng::Rng;
 #[cfg(feature = "backoff")]
 pub use strategy::BackoffStrategy;
 pub use strategy::{Exponential, Fixed, RetryStrategy, StreamFormula};
-
-/// What holds unless a user replaces it: the user's wish, the network, the application's place.
-fn default_policy(options: &RecoveryOptions) -> Box<dyn ReconnectionPolicy> {
-    let always = UserWants::new().and(NetworkAvailable::new().poll(options.offline_poll));
-    if options.keep_alive_in_background {
-        Box::new(always)
-    } else {
-        Box::new(always.and(LifecycleAllowed::new()))
-    }
-}

@@ -1,6 +1,10 @@
 //! The durations and switches of recovery.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use crate::InvalidConfig;
 
@@ -58,6 +62,12 @@ impl Default for RecoveryOptions {
 }
 
 impl RecoveryOptions {
+    /// The defaults, once for all clients of a process.
+    pub(crate) fn usual() -> Arc<Self> {
+        static USUAL: LazyLock<Arc<RecoveryOptions>> = LazyLock::new(Arc::default);
+        Arc::clone(&USUAL)
+    }
+
     /// A connection is stable after so long in `Connected`; only that resets the ladder and the limits. Before
     /// it, an early drop continues the ladder, so that a server which accepts and then drops is not hammered.
     /// Default: 10 s.

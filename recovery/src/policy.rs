@@ -8,7 +8,7 @@ use std::{
 
 use everwire_netmon::{Lifecycle, NetworkStatus};
 
-use crate::{Cause, InvalidConfig, StopReason};
+use crate::{Cause, InvalidConfig, RecoveryOptions, StopReason};
 
 /// What a policy looks at.
 #[derive(Clone, Debug)]
@@ -243,6 +243,33 @@ impl ReconnectionPolicy for NetworkAvailable {
     }
 }
 
+/// What holds unless a user replaces it: the user's wish, the network, the application's place.
+pub(crate) fn default_policy(options: &RecoveryOptions) -> Box<dyn ReconnectionPolicy> {
+    let network = NetworkAvailable::new();
+    if options.keep_alive_in_background {
+        Box::new(UserWants::new().and(network.poll(options.offline_poll)))
+    } else if options.offline_poll == network.poll {
+        Box::new(Usual)
+    } else {
+        Box::new(Usual::with(network.poll(options.offline_poll)))
+    }
+}
+
+/// The policies of the start with their durations, for which nothing is held.
+struct Usual;
+
+impl Usual {
+    fn with(network: NetworkAvailable) -> impl ReconnectionPolicy {
+        UserWants::new().and(network).and(LifecycleAllowed::new())
+    }
+}
+
+impl ReconnectionPolicy for Usual {
+    fn rule(&self, situation: &Situation<'_>) -> Ruling {
+        Self::with(NetworkAvailable::new()).rule(situation)
+    }
+}
+
 /// Waits while the application is in the background. Unknown allows.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -372,6 +399,33 @@ mod tests {
         let mut asked = situation(&offline);
         asked.cause = Cause::UserAsked;
         assert_eq!(policy.rule(&asked), Ruling::Allow);
+    }
+
+    #[test]
+    fn rule_4_the_policies_of_the_start_are_the_users_wish_the_network_and_the_place() {
+        let (unknown, offline) = (NetworkStatus::unknown(), NetworkStatus::offline());
+        let options = RecoveryOptions::default();
+        let usual = default_policy(&options);
+        let longer = default_policy(&options.clone().offline_poll(S(31)));
+        let everywhere = default_policy(&options.keep_alive_in_background(true));
+        for network in [&unknown, &offline] {
+            for lifecycle in [Lifecycle::Unknown, Lifecycle::Background] {
+                for wanted in [true, false] {
+                    let situation = Situation { wanted, lifecycle, ..situation(network) };
+                    let ruling = |poll: u64| match (wanted, network.is_offline(), lifecycle) {
+                        (false, ..) => Ruling::Stop(StopReason::UserDisconnected),
+                        (true, _, Lifecycle::Background) => Ruling::Wait(None),
+                        (true, true, _) => Ruling::Wait(Some(S(poll - 1))),
+                        (true, false, _) => Ruling::Allow,
+                    };
+                    assert_eq!(usual.rule(&situation), ruling(30), "{situation:?}");
+                    assert_eq!(longer.rule(&situation), ruling(31), "{situation:?}");
+                    let in_front = Situation { lifecycle: Lifecycle::Unknown, ..situation };
+                    let ruling = usual.rule(&in_front);
+                    assert_eq!(everywhere.rule(&situation), ruling, "{situation:?}");
+                }
+            }
+        }
     }
 
     #[test]

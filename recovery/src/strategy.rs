@@ -60,6 +60,15 @@ impl<S: RetryStrategy + ?Sized> RetryStrategy for Box<S> {
     }
 }
 
+/// [`Exponential::full`], for which nothing is held: what a client has unless it is told otherwise.
+pub(crate) struct Usual;
+
+impl RetryStrategy for Usual {
+    fn delay(&mut self, attempt: u32, previous: Option<Duration>, rng: &mut Rng) -> Duration {
+        Exponential::full().delay(attempt, previous, rng)
+    }
+}
+
 impl fmt::Debug for dyn RetryStrategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RetryStrategy")

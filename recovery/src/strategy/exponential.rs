@@ -196,6 +196,7 @@ mod tests {
             let seeded = || Rng::seeded(attempt.into());
             let delay = default.delay(attempt, None, &mut seeded());
             assert_eq!(delay, full.delay(attempt, None, &mut seeded()), "{attempt}");
+            assert_eq!(delay, crate::strategy::Usual.delay(attempt, None, &mut seeded()), "{attempt}");
         }
     }
 
