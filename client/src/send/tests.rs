@@ -649,6 +649,7 @@ enum Step {
     PollPushes,
     DropPush(usize),
     DropReceipt(usize),
+    Ask(usize),
     Urgent,
     Room(usize),
     Flushes(bool),
@@ -673,6 +674,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::PollPushes),
         1 => (0..8usize).prop_map(Step::DropPush),
         1 => (0..8usize).prop_map(Step::DropReceipt),
+        3 => (0..8usize).prop_map(Step::Ask),
         1 => Just(Step::Urgent),
         2 => (0..6usize).prop_map(Step::Room),
         2 => any::<bool>().prop_map(Step::Flushes),
@@ -693,6 +695,8 @@ struct Sent {
     /// The how many-th it was to be accepted.
     turn: usize,
     receipt: Option<Receipt>,
+    /// Woken when the outcome is there, once somebody has asked for it.
+    asked: Option<Arc<Flag>>,
     dropped: bool,
     outcome: Option<SendOutcome>,
 }
@@ -736,6 +740,7 @@ impl World {
             accepted_in: None,
             turn: 0,
             receipt: None,
+            asked: None,
             dropped: false,
             outcome: None,
         });
@@ -760,6 +765,20 @@ impl World {
             match push.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(receipt) => self.accept(id, receipt),
                 Poll::Pending => self.pushes.push((id, push, flag)),
+            }
+        }
+    }
+
+    /// Whoever has asked is woken as soon as the outcome is there, and not before.
+    fn ask(&mut self) {
+        for (id, sent) in self.sent.iter_mut().enumerate() {
+            let (Some(receipt), Some(flag)) = (&mut sent.receipt, &sent.asked) else { continue };
+            let (waker, woken) = (Waker::from(Arc::clone(flag)), flag.take());
+            let poll = receipt.poll_unpin(&mut Context::from_waker(&waker));
+            assert_eq!(poll.is_ready(), woken, "{id}");
+            if let Poll::Ready(outcome) = poll {
+                sent.receipt = None;
+                assert!(sent.outcome.replace(outcome).is_none(), "one outcome each");
             }
         }
     }
@@ -807,6 +826,17 @@ impl World {
                     (sent.receipt, sent.dropped) = (None, true);
                 }
             }
+            Step::Ask(n) => {
+                if let Some(sent) = self.sent.iter_mut().filter(|sent| sent.receipt.is_some()).nth(n) {
+                    let receipt = sent.receipt.as_mut().expect("filtered");
+                    let flag = sent.asked.get_or_insert_default();
+                    let waker = Waker::from(Arc::clone(flag));
+                    if let Poll::Ready(outcome) = receipt.poll_unpin(&mut Context::from_waker(&waker)) {
+                        sent.receipt = None;
+                        assert!(sent.outcome.replace(outcome).is_none(), "one outcome each");
+                    }
+                }
+            }
             Step::Urgent if self.connected => self.pump.urgent("urgent".into()),
             Step::Room(room) => self.connections.last_mut().into_iter().for_each(|sink| sink.room = room),
             Step::Flushes(yes) => self.connections.last_mut().into_iter().for_each(|sink| sink.flushes = yes),
@@ -843,9 +873,11 @@ impl World {
                 self.pump.expire(now());
             }
             self.step(step);
+            self.ask();
         }
         self.pump.close();
         self.poll_pushes();
+        self.ask();
         assert!(self.pushes.is_empty(), "who waits is woken by the end");
         for sent in &mut self.sent {
             if let Some(receipt) = sent.receipt.take() {
