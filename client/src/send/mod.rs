@@ -1,17 +1,19 @@
 //! Sending: one bounded queue between the handles and the driver, and one outcome for every message.
 //!
 //! Handles push into the [`Outbox`]; the driver's [`Pump`] takes all that is queued in one go, feeds it to the
-//! connection, flushes once, and settles the receipts of that flush together. In steady state nothing is
-//! allocated per message: queue, receipts and batches live in storage that is reused.
+//! connection, flushes once, and settles all that this flush confirmed by one mark. In steady state nothing is
+//! allocated per message: queue and batches live in storage that is reused, and a receipt is a number.
 //!
-//! **No message is lost without its sender being told.** Every accepted message has a slot that is settled
-//! exactly once, at the latest when the pump is dropped.
+//! **No message is lost without its sender being told.** Every accepted message has a number, of which the
+//! [`Ledger`](ledger::Ledger) learns the outcome exactly once, at the latest when the pump is dropped.
 
+mod ledger;
 mod line;
 mod outbox;
 mod pump;
+mod push;
 mod receipt;
-mod slots;
+mod room;
 #[cfg(test)]
 mod tests;
 

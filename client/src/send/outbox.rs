@@ -3,9 +3,8 @@
 use std::{
     collections::VecDeque,
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
     time::Instant,
 };
 
@@ -13,8 +12,10 @@ use everwire_engine::Message;
 
 use super::{
     NotSentReason, Receipt, SendClass, SendLimits, SendOutcome, TrySendError,
-    line::{Line, Place},
-    slots::{SlotKey, Slots},
+    ledger::{Ledger, Marks},
+    line::Line,
+    push::Push,
+    room::Room,
 };
 
 /// Whether the application's messages flow.
@@ -39,13 +40,12 @@ pub(super) enum Intake {
 }
 
 /// What is known of a message beside its payload.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     pub(super) class: SendClass,
     pub(super) expires_at: Option<Instant>,
-    /// Its size, while it counts against the limits; the driver's own frames do not count.
-    pub(super) counted: Option<usize>,
-    pub(super) slot: Option<SlotKey>,
+    /// The driver's own frames have none, and do not count against the limits.
+    pub(super) number: Option<u64>,
     /// It was handed to a connection that died: nobody knows whether it arrived.
     pub(super) attempted: bool,
 }
@@ -63,7 +63,7 @@ pub(super) struct Entry {
 /// dropped after the lock is released: a task that goes may take a [`Receipt`] with it, which locks again.
 pub(super) struct Shared {
     pub(super) queue: VecDeque<Entry>,
-    pub(super) slots: Slots,
+    pub(super) ledger: Ledger,
     pub(super) line: Line,
     pub(super) gate: Gate,
     /// The number of the connection, or of the last one while there is none.
@@ -75,39 +75,6 @@ pub(super) struct Shared {
     /// No message expires before this; it may be too early, never too late.
     pub(super) earliest: Option<Instant>,
     pub(super) room: Room,
-}
-
-/// What counts against the limits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    limits: SendLimits,
-    messages: usize,
-    bytes: usize,
-}
-
-impl Room {
-    const fn fits(&self, bytes: usize) -> bool {
-        // The first may be of any size; otherwise a message larger than the limit could never be sent.
-        self.messages == 0
-            || (self.messages < self.limits.messages()
-                && self.bytes.saturating_add(bytes) <= self.limits.bytes())
-    }
-
-    /// Messages, and their bytes.
-    pub(super) const fn depth(&self) -> (usize, usize) {
-        (self.messages, self.bytes)
-    }
-
-    const fn reserve(&mut self, bytes: usize) {
-        self.messages += 1;
-        self.bytes += bytes;
-    }
-
-    /// Gives room back. Follow with [`grant_room`](Shared::grant_room).
-    pub(super) const fn release(&mut self, bytes: usize) {
-        self.messages -= 1;
-        self.bytes -= bytes;
-    }
 }
 
 impl Shared {
@@ -123,7 +90,7 @@ impl Shared {
             |waiter, granted| {
                 wakers.extend(waiter.waker);
                 if granted {
-                    room.release(waiter.bytes);
+                    room.release(1, waiter.bytes);
                 }
             },
         );
@@ -131,7 +98,8 @@ impl Shared {
     }
 
     /// Why a message of this class is not even accepted.
-    fn refusal(&self, class: SendClass) -> Option<NotSentReason> {
+    #[inline]
+    pub(super) fn refusal(&self, class: SendClass) -> Option<NotSentReason> {
         match self.intake {
             Intake::Ended => Some(NotSentReason::ClientGone),
             Intake::Stopped => Some(NotSentReason::Disconnected),
@@ -152,23 +120,24 @@ impl Shared {
         }
     }
 
-    /// Queues a message whose room is reserved.
-    fn queue(
+    /// Queues a message whose room is reserved; gives its number.
+    #[inline]
+    pub(super) fn queue(
         &mut self,
         message: Message,
         class: SendClass,
         expires_at: Option<Instant>,
-    ) -> (SlotKey, Option<Waker>) {
-        let slot = self.slots.take();
-        let counted = Some(message.len());
-        let ticket = Ticket { class, expires_at, counted, slot: Some(slot), attempted: false };
+    ) -> (u64, Option<Waker>) {
+        let number = self.ledger.number();
+        let ticket = Ticket { class, expires_at, number: Some(number), attempted: false };
         self.queue.push_back(Entry { ticket, message });
         let sooner = self.note_expiry(expires_at);
-        (slot, if sooner || self.hungry { self.driver.take() } else { None })
+        (number, if sooner || self.hungry { self.driver.take() } else { None })
     }
 
     /// Whether the driver must wake for this, since it would otherwise sleep for too long.
-    fn note_expiry(&mut self, expires_at: Option<Instant>) -> bool {
+    #[inline]
+    pub(super) fn note_expiry(&mut self, expires_at: Option<Instant>) -> bool {
         let sooner = expires_at.is_some_and(|at| self.earliest.is_none_or(|earliest| at < earliest));
         if sooner {
             self.earliest = expires_at;
@@ -179,13 +148,18 @@ impl Shared {
 
 /// The send queue, as the handles hold it. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Outbox(Arc<Mutex<Shared>>);
+pub(crate) struct Outbox(Arc<Inner>);
+
+struct Inner {
+    shared: Mutex<Shared>,
+    marks: Marks,
+}
 
 impl Outbox {
     pub(super) fn new(limits: SendLimits) -> Self {
-        Self(Arc::new(Mutex::new(Shared {
+        let shared = Shared {
             queue: VecDeque::new(),
-            slots: Slots::default(),
+            ledger: Ledger::default(),
             line: Line::default(),
             gate: Gate::Closed,
             generation: 0,
@@ -193,14 +167,20 @@ impl Outbox {
             driver: None,
             hungry: false,
             earliest: None,
-            room: Room { limits, messages: 0, bytes: 0 },
-        })))
+            room: Room::new(limits),
+        };
+        Self(Arc::new(Inner { shared: Mutex::new(shared), marks: Marks::default() }))
     }
 
+    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
         // Nothing in here panics half way through a change, and a message must have its outcome even if
         // something did.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn marks(&self) -> &Marks {
+        &self.0.marks
     }
 
     /// Queues a message if there is room at once.
@@ -216,10 +196,10 @@ impl Outbox {
             return Err(TrySendError::new(message, reason));
         }
         shared.room.reserve(message.len());
-        let (slot, waker) = shared.queue(message, class, expires_at);
+        let (number, waker) = shared.queue(message, class, expires_at);
         drop(shared);
         wake(waker);
-        Ok(Receipt::waiting(self.clone(), slot))
+        Ok(Receipt::waiting(self.clone(), number))
     }
 
     /// Queues a message if that needs no waiting and nothing refuses it; otherwise gives it back, for
@@ -232,10 +212,10 @@ impl Outbox {
             return Err(message);
         }
         shared.room.reserve(message.len());
-        let (slot, waker) = shared.queue(message, class, expires_at);
+        let (number, waker) = shared.queue(message, class, expires_at);
         drop(shared);
         wake(waker);
-        Ok(Receipt::waiting(self.clone(), slot))
+        Ok(Receipt::waiting(self.clone(), number))
     }
 
     /// Queues a message as soon as there is room; who waits longest is first. When the message is refused,
@@ -243,7 +223,7 @@ impl Outbox {
     ///
     /// **Cancellation**: when the future is dropped before it was ready, the message was not queued.
     pub(crate) fn push(&self, message: Message, class: SendClass) -> Push {
-        Push { outbox: self.clone(), message: Some(message), class, expires_at: expiry(class), waiter: None }
+        Push::new(self.clone(), message, class, expiry(class))
     }
 
     /// What is queued or handed over and not yet settled: messages, and bytes of payload.
@@ -251,15 +231,24 @@ impl Outbox {
         self.lock().room.depth()
     }
 
-    pub(super) fn poll_slot(&self, slot: SlotKey, waker: &Waker) -> Poll<SendOutcome> {
-        let (poll, displaced) = self.lock().slots.poll(slot, waker);
+    /// The outcome of a message, once it is known. Nearly all were flushed, which is known without the lock.
+    #[inline]
+    pub(super) fn poll_outcome(&self, number: u64, waker: &Waker) -> Poll<SendOutcome> {
+        if self.0.marks.tell_flushed(number) {
+            return Poll::Ready(SendOutcome::Flushed);
+        }
+        let (poll, displaced) = self.lock().ledger.poll(number, waker);
         drop(displaced);
         poll
     }
 
-    pub(super) fn give_up(&self, slot: SlotKey) {
-        let displaced = self.lock().slots.give_up(slot);
-        drop(displaced);
+    /// Nobody will ask for this outcome any more.
+    #[inline]
+    pub(super) fn give_up(&self, number: u64) {
+        if !self.0.marks.tell_flushed(number) {
+            let displaced = self.lock().ledger.give_up(number);
+            drop(displaced);
+        }
     }
 }
 
@@ -274,105 +263,16 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// See [`Outbox::push`].
-#[must_use = "nothing is sent until it is awaited"]
-pub(crate) struct Push {
-    outbox: Outbox,
-    message: Option<Message>,
-    class: SendClass,
-    expires_at: Option<Instant>,
-    /// One's place in the line, once one had to wait.
-    waiter: Option<u64>,
-}
-
-impl Future for Push {
-    type Output = Receipt;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
-        let this = self.get_mut();
-        let bytes = this.message.as_ref().expect("a future is not polled after it was ready").len();
-        let (class, expires_at) = (this.class, this.expires_at);
-        let mut shared = this.outbox.lock();
-        if let Some(waiter) = this.waiter {
-            let (place, displaced) = shared.line.poll(waiter, cx.waker());
-            match place {
-                Place::Granted => {}
-                Place::Waiting => {
-                    drop(shared);
-                    drop(displaced);
-                    return Poll::Pending;
-                }
-                Place::Gone => {
-                    let ended = shared.intake == Intake::Ended;
-                    let replaced = shared.gate != Gate::Closed && class.is_for_another(shared.generation);
-                    drop(shared);
-                    this.waiter = None;
-                    let message = this.message.take();
-                    drop(message);
-                    let reason = match expires_at {
-                        _ if ended => NotSentReason::ClientGone,
-                        Some(at) if at <= now() => NotSentReason::Expired,
-                        _ if replaced => NotSentReason::OtherConnection,
-                        _ => NotSentReason::Disconnected,
-                    };
-                    return Poll::Ready(Receipt::settled(SendOutcome::NotSent(reason)));
-                }
-            }
-            this.waiter = None;
-        } else if let Some(reason) = shared.refusal(class) {
-            drop(shared);
-            this.message = None;
-            return Poll::Ready(Receipt::settled(SendOutcome::NotSent(reason)));
-        } else if shared.line.is_waiting() || !shared.room.fits(bytes) {
-            this.waiter = Some(shared.line.join(bytes, class, expires_at, cx.waker().clone()));
-            let waker = if shared.note_expiry(expires_at) { shared.driver.take() } else { None };
-            drop(shared);
-            wake(waker);
-            return Poll::Pending;
-        } else {
-            shared.room.reserve(bytes);
-        }
-        let message = this.message.take().expect("taken only where ready is returned");
-        let (slot, waker) = shared.queue(message, class, expires_at);
-        drop(shared);
-        wake(waker);
-        Poll::Ready(Receipt::waiting(this.outbox.clone(), slot))
-    }
-}
-
-impl Drop for Push {
-    fn drop(&mut self) {
-        let Some(waiter) = self.waiter else { return };
-        let mut wakers = Vec::new();
-        let mut shared = self.outbox.lock();
-        let left = shared.line.leave(waiter);
-        if let Some((waiter, granted)) = &left {
-            if *granted {
-                shared.room.release(waiter.bytes);
-            }
-            // Whoever stood behind may fit where this one did not.
-            shared.grant_room(&mut wakers);
-        }
-        drop(shared);
-        drop(left);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl fmt::Debug for Push {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Push").field("class", &self.class).finish_non_exhaustive()
-    }
-}
-
-fn wake(waker: Option<Waker>) {
+#[inline]
+pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
 }
 
 /// Only classes that wait read the clock.
-fn expiry(class: SendClass) -> Option<Instant> {
+#[inline]
+pub(super) fn expiry(class: SendClass) -> Option<Instant> {
     match class {
         SendClass::FailFast | SendClass::OnConnection { .. } => None,
         // A time to live beyond what a clock can show never ends.
@@ -381,6 +281,6 @@ fn expiry(class: SendClass) -> Option<Instant> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the handle's side; the pump is told the time")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

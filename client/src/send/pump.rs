@@ -1,5 +1,6 @@
 //! The driver's side: from the queue into the connection, and back with the outcomes.
 
+mod in_flight;
 mod lost;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 use everwire_engine::{EngineError, EngineErrorKind, Message};
 use futures_sink::Sink;
 
+use self::in_flight::InFlight;
 use super::{
     NotSentReason, SendClass, SendLimits, SendOutcome,
     outbox::{Entry, Gate, Intake, Outbox, Ticket},
@@ -42,32 +44,23 @@ pub(crate) struct Pump {
     urgent: VecDeque<Entry>,
     /// Taken from the shared queue, not handed over yet. What is sent again is put back in front.
     taken: VecDeque<Entry>,
-    /// Handed over, not flushed yet.
-    in_flight: VecDeque<InFlight>,
-    /// So many of these, from the front, are flushed after all, and to be told with the next lock.
-    confirmed: usize,
-    /// What need not be sent again, to be dropped after the lock; kept for its storage.
-    spent: Vec<Message>,
-    /// Settled, to be told with the next lock.
-    settled: Vec<(Ticket, SendOutcome)>,
+    in_flight: InFlight,
+    /// All of that is flushed after all, which is to be told with the next lock.
+    flushed: bool,
+    /// The numbers of messages with other outcomes than that, to be told with the next lock.
+    settled: Vec<(u64, SendOutcome)>,
+    /// The room of these: messages, and their bytes.
+    freed: (usize, usize),
     /// To be woken after the lock; kept for its storage.
     wakers: Vec<Waker>,
     gate: Gate,
     progress: u64,
     /// What was flushed since the last look: messages, and their bytes.
     sent: (u64, u64),
-    /// The driver's own frames among those that are handed over and not flushed yet.
-    own: (u64, u64),
     /// What counted against the limits at the last lock: messages, and their bytes.
     #[cfg(feature = "metrics")]
     depth: (usize, usize),
     earliest: Option<Instant>,
-}
-
-struct InFlight {
-    ticket: Ticket,
-    /// The message once more, if it may be sent again.
-    again: Option<Message>,
 }
 
 impl Pump {
@@ -78,15 +71,14 @@ impl Pump {
             outbox: outbox.clone(),
             urgent: VecDeque::new(),
             taken: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            confirmed: 0,
-            spent: Vec::new(),
+            in_flight: InFlight::default(),
+            flushed: false,
             settled: Vec::new(),
+            freed: (0, 0),
             wakers: Vec::new(),
             gate: Gate::Closed,
             progress: 0,
             sent: (0, 0),
-            own: (0, 0),
             #[cfg(feature = "metrics")]
             depth: (0, 0),
             earliest: None,
@@ -98,7 +90,7 @@ impl Pump {
     /// the gate is closed, does not count against the limits, and is dropped when the connection is lost.
     pub(crate) fn urgent(&mut self, message: Message) {
         let class = SendClass::FailFast;
-        let ticket = Ticket { class, expires_at: None, counted: None, slot: None, attempted: false };
+        let ticket = Ticket { class, expires_at: None, number: None, attempted: false };
         self.urgent.push_back(Entry { ticket, message });
     }
 
@@ -164,10 +156,7 @@ impl Pump {
                 match Pin::new(&mut *sink).poll_flush(cx)? {
                     Poll::Ready(()) => {
                         self.progress += 1;
-                        self.confirmed = self.in_flight.len();
-                        let (messages, bytes) = mem::take(&mut self.own);
-                        self.sent.0 += messages;
-                        self.sent.1 += bytes;
+                        self.flushed = true;
                     }
                     Poll::Pending => blocked = true,
                 }
@@ -197,9 +186,8 @@ impl Pump {
         S: Sink<Message, Error = EngineError> + Unpin,
     {
         while *messages > 0 && *bytes > 0 {
-            let is_own = !self.urgent.is_empty();
             let queue = match self.gate {
-                _ if is_own => &mut self.urgent,
+                _ if !self.urgent.is_empty() => &mut self.urgent,
                 Gate::Open if !self.taken.is_empty() => &mut self.taken,
                 _ => break,
             };
@@ -208,28 +196,21 @@ impl Pump {
             }
             let Some(Entry { ticket, message }) = queue.pop_front() else { break };
             *messages -= 1;
-            let size = message.len();
-            *bytes = bytes.saturating_sub(size.max(1));
-            let again = matches!(ticket.class, SendClass::Idempotent { .. }).then(|| message.clone());
-            match Pin::new(&mut *sink).start_send(message) {
-                Ok(()) => {
-                    self.progress += 1;
-                    if is_own {
-                        self.own.0 += 1;
-                        self.own.1 += size as u64;
-                    }
-                    self.in_flight.push_back(InFlight { ticket, again });
+            let len = message.len();
+            *bytes = bytes.saturating_sub(len.max(1));
+            let again = matches!(ticket.class, SendClass::Idempotent { .. })
+                .then(|| Entry { ticket, message: message.clone() });
+            let handed = Pin::new(&mut *sink).start_send(message);
+            match ticket.number {
+                None => self.in_flight.note_own(len),
+                // It would end the next connection too; so it is not sent again.
+                Some(number) if handed.as_ref().is_err_and(is_too_large) => {
+                    self.settled_as(number, len, not_sent(NotSentReason::TooLarge));
                 }
-                Err(error) => {
-                    if matches!(error.kind(), EngineErrorKind::TooLarge { .. }) {
-                        // It would end the next connection too; so it is not sent again.
-                        self.settled.push((ticket, SendOutcome::NotSent(NotSentReason::TooLarge)));
-                    } else {
-                        self.in_flight.push_back(InFlight { ticket, again });
-                    }
-                    return Err(error);
-                }
+                Some(number) => self.in_flight.note(number, len, again),
             }
+            handed?;
+            self.progress += 1;
         }
         Ok(Poll::Ready(()))
     }
@@ -316,13 +297,23 @@ impl Pump {
             let Some(entry) = self.taken.pop_front() else { return };
             match reason(&entry.ticket) {
                 // One that a dead connection already had may have arrived all the same.
-                Some(_) if entry.ticket.attempted => {
-                    self.settled.push((entry.ticket, SendOutcome::MaybeSent));
-                }
-                Some(reason) => self.settled.push((entry.ticket, not_sent(reason))),
+                Some(_) if entry.ticket.attempted => self.settle_entry(&entry, SendOutcome::MaybeSent),
+                Some(reason) => self.settle_entry(&entry, not_sent(reason)),
                 None => self.taken.push_back(entry),
             }
         }
+    }
+
+    fn settle_entry(&mut self, entry: &Entry, outcome: SendOutcome) {
+        if let Some(number) = entry.ticket.number {
+            self.settled_as(number, entry.message.len(), outcome);
+        }
+    }
+
+    fn settled_as(&mut self, number: u64, bytes: usize, outcome: SendOutcome) {
+        self.settled.push((number, outcome));
+        self.freed.0 += 1;
+        self.freed.1 += bytes;
     }
 
     /// The one lock of a batch: tells outcomes, frees room, takes what is queued, leaves the waker.
@@ -330,23 +321,24 @@ impl Pump {
         let mut displaced = None;
         let outbox = self.outbox.clone();
         let mut shared = outbox.lock();
-        let freed = !self.settled.is_empty() || self.confirmed > 0;
-        for InFlight { ticket, again } in self.in_flight.drain(..mem::take(&mut self.confirmed)) {
-            if let Some(bytes) = ticket.counted {
-                shared.room.release(bytes);
-                self.sent.0 += 1;
-                self.sent.1 += bytes as u64;
-            }
-            self.wakers.extend(ticket.slot.and_then(|slot| shared.slots.settle(slot, SendOutcome::Flushed)));
-            self.spent.extend(again);
+        // Before the mark passes them.
+        for (number, outcome) in self.settled.drain(..) {
+            self.wakers.extend(shared.ledger.except(number, outcome, outbox.marks()));
         }
-        for (ticket, outcome) in self.settled.drain(..) {
-            if let Some(bytes) = ticket.counted {
-                shared.room.release(bytes);
+        if self.flushed {
+            let (messages, bytes) = self.in_flight.sum();
+            self.freed.0 += messages;
+            self.freed.1 += bytes;
+            let (all, all_bytes) = self.in_flight.sum_with_own();
+            self.sent.0 += all as u64;
+            self.sent.1 += all_bytes as u64;
+            if let Some(end) = self.in_flight.end() {
+                shared.ledger.flushed_below(end, outbox.marks(), &mut self.wakers);
             }
-            self.wakers.extend(ticket.slot.and_then(|slot| shared.slots.settle(slot, outcome)));
         }
-        if freed {
+        if self.freed.0 > 0 {
+            let (messages, bytes) = mem::take(&mut self.freed);
+            shared.room.release(messages, bytes);
             shared.grant_room(&mut self.wakers);
         }
         if let Some((waker, blocked)) = waker {
@@ -366,18 +358,14 @@ impl Pump {
         }
         drop(shared);
         drop(displaced);
-        self.spent.clear();
+        if mem::take(&mut self.flushed) {
+            self.in_flight.clear();
+        }
         self.wake_all();
     }
 
     fn wake_all(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
-    }
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 
@@ -387,9 +375,13 @@ impl fmt::Debug for Pump {
             .field("gate", &self.gate)
             .field("urgent", &self.urgent.len())
             .field("taken", &self.taken.len())
-            .field("in_flight", &self.in_flight.len())
+            .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }
+}
+
+fn is_too_large(error: &EngineError) -> bool {
+    matches!(error.kind(), EngineErrorKind::TooLarge { .. })
 }
 
 const fn not_sent(reason: NotSentReason) -> SendOutcome {

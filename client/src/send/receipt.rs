@@ -9,7 +9,7 @@ use std::{
 
 use everwire_engine::Message;
 
-use super::{outbox::Outbox, slots::SlotKey};
+use super::outbox::Outbox;
 
 /// What became of a message. Each message has exactly one outcome.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -82,45 +82,55 @@ impl fmt::Display for NotSentReason {
 ///
 /// Dropping it changes nothing for the message. Polled again after it has settled it tells the same.
 #[must_use = "only the outcome tells whether the message is on its way; `drop` it if nobody cares"]
-pub struct Receipt {
-    outcome: Option<SendOutcome>,
-    /// Where the outcome will be, until it was collected.
-    slot: Option<(Outbox, SlotKey)>,
+pub struct Receipt(State);
+
+enum State {
+    Waiting {
+        /// Where the outcome will be.
+        outbox: Outbox,
+        number: u64,
+    },
+    Settled(SendOutcome),
 }
 
 impl Receipt {
-    pub(super) const fn waiting(outbox: Outbox, slot: SlotKey) -> Self {
-        Self { outcome: None, slot: Some((outbox, slot)) }
+    #[inline]
+    pub(super) const fn waiting(outbox: Outbox, number: u64) -> Self {
+        Self(State::Waiting { outbox, number })
     }
 
     pub(crate) const fn settled(outcome: SendOutcome) -> Self {
-        Self { outcome: Some(outcome), slot: None }
+        Self(State::Settled(outcome))
     }
 }
 
 impl Future for Receipt {
     type Output = SendOutcome;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SendOutcome> {
-        if let Some((outbox, slot)) = &self.slot {
-            let outcome = ready!(outbox.poll_slot(*slot, cx.waker()));
-            (self.outcome, self.slot) = (Some(outcome), None);
-        }
-        Poll::Ready(self.outcome.expect("a receipt has its outcome or a slot for it"))
+        let outcome = match &self.0 {
+            State::Waiting { outbox, number } => ready!(outbox.poll_outcome(*number, cx.waker())),
+            State::Settled(outcome) => return Poll::Ready(*outcome),
+        };
+        self.0 = State::Settled(outcome);
+        Poll::Ready(outcome)
     }
 }
 
 impl Drop for Receipt {
+    #[inline]
     fn drop(&mut self) {
-        if let Some((outbox, slot)) = &self.slot {
-            outbox.give_up(*slot);
+        if let State::Waiting { outbox, number } = &self.0 {
+            outbox.give_up(*number);
         }
     }
 }
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipt").field("outcome", &self.outcome).finish_non_exhaustive()
+        let outcome = if let State::Settled(outcome) = &self.0 { Some(outcome) } else { None };
+        f.debug_struct("Receipt").field("outcome", &outcome).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The queue as a whole: each rule of sending by a scripted connection, then all of them at random.
 
+mod marks;
+
 use std::{
     collections::HashMap,
     pin::{Pin, pin},
@@ -17,7 +19,11 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::time;
 
-use super::{outbox::Push, *};
+use super::{
+    ledger::{Ledger, Marks},
+    push::Push,
+    *,
+};
 
 const HOLD: SendClass = SendClass::Hold { ttl: Duration::from_secs(60) };
 const IDEMPOTENT: SendClass = SendClass::Idempotent { ttl: Duration::from_secs(60) };
@@ -567,15 +573,17 @@ fn rule_6_what_is_pushed_at_once_neither_exceeds_the_queue_nor_overtakes_who_wai
 
 #[test]
 fn a_receipt_wakes_whoever_asked_last_and_keeps_one_waker() {
-    let mut slots = slots::Slots::default();
-    let key = slots.take();
+    let (mut ledger, marks) = (Ledger::default(), Marks::default());
+    let number = ledger.number();
     let flags: Vec<_> = (0..2).map(|_| Arc::new(Flag::default())).collect();
     let wakers: Vec<_> = flags.iter().cloned().map(Waker::from).collect();
-    assert!(slots.poll(key, &wakers[0]).1.is_none());
-    assert!(slots.poll(key, &wakers[0]).1.is_none(), "the same is kept, and none displaced");
-    assert!(slots.poll(key, &wakers[1]).1.is_some_and(|displaced| displaced.will_wake(&wakers[0])));
-    assert!(slots.settle(key, SendOutcome::Flushed).is_some_and(|waker| waker.will_wake(&wakers[1])));
-    assert_eq!(slots.poll(key, &wakers[1]).0, Poll::Ready(SendOutcome::Flushed));
+    assert!(ledger.poll(number, &wakers[0]).1.is_none());
+    assert!(ledger.poll(number, &wakers[0]).1.is_none(), "the same is kept, and none displaced");
+    assert!(ledger.poll(number, &wakers[1]).1.is_some_and(|displaced| displaced.will_wake(&wakers[0])));
+    let mut woken = Vec::new();
+    ledger.flushed_below(number + 1, &marks, &mut woken);
+    assert!(woken.len() == 1 && woken[0].will_wake(&wakers[1]));
+    assert_eq!(ledger.poll(number, &wakers[1]).0, Poll::Ready(SendOutcome::Flushed));
 }
 
 #[test]
@@ -596,17 +604,30 @@ fn a_message_too_large_for_the_connection_is_not_sent_again_and_again() {
 }
 
 #[test]
-fn slots_are_used_again_in_steady_state() {
+fn a_message_that_was_refused_is_not_flushed_with_those_behind_it() {
+    let (outbox, mut pump) = open();
+    let refused = outbox.try_push("too large".into(), SendClass::FailFast).unwrap();
+    let behind = outbox.try_push("x".into(), SendClass::FailFast).unwrap();
+    let mut sink = Script { too_large: Some(3), ..Script::open() };
+    poll(&mut pump, &mut sink).unwrap_err();
+    poll(&mut pump, &mut sink).unwrap();
+    assert_eq!(outcome(behind), Some(SendOutcome::Flushed));
+    assert_eq!(outcome(refused), Some(SendOutcome::NotSent(NotSentReason::TooLarge)));
+}
+
+#[test]
+fn nothing_is_kept_of_receipts_once_their_messages_are_flushed() {
     let (outbox, mut pump) = open();
     let mut sink = Script::open();
     for _ in 0..1000 {
-        let kept = outbox.try_push("x".into(), SendClass::FailFast).unwrap();
-        drop(outbox.try_push("y".into(), SendClass::FailFast).unwrap());
+        let mut asked = outbox.try_push("x".into(), SendClass::FailFast).unwrap();
+        assert!(asked.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
+        let kept = outbox.try_push("y".into(), SendClass::FailFast).unwrap();
+        drop(outbox.try_push("z".into(), SendClass::FailFast).unwrap());
         poll(&mut pump, &mut sink).unwrap();
-        assert_eq!(outcome(kept), Some(SendOutcome::Flushed));
+        assert_eq!(outbox.lock().ledger.kept(), (0, 0));
+        assert_eq!([asked, kept].map(outcome), [Some(SendOutcome::Flushed); 2]);
     }
-    let shared = outbox.lock();
-    assert_eq!((shared.slots.capacity(), shared.slots.in_use()), (2, 0));
 }
 
 #[test]
@@ -886,7 +907,7 @@ impl World {
             }
         }
         assert_eq!(self.outbox.depth(), (0, 0));
-        assert_eq!(self.outbox.lock().slots.in_use(), 0);
+        assert_eq!(self.outbox.lock().ledger.kept(), (0, 0));
         self.check();
     }
 

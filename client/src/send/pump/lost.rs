@@ -1,6 +1,6 @@
 //! What becomes of messages when their connection goes: by death, since a newer one takes its place, or with the client.
 
-use super::{Entry, Gate, InFlight, Intake, NotSentReason, Pump, SendOutcome, not_sent};
+use super::{Gate, Intake, NotSentReason, Pump, SendOutcome};
 
 impl Pump {
     /// The connection is gone. What was handed to it is [`MaybeSent`](SendOutcome::MaybeSent) or, if
@@ -9,7 +9,7 @@ impl Pump {
     pub(crate) fn connection_lost(&mut self) {
         self.set_gate(Gate::Closed);
         self.collect();
-        self.drop_urgent();
+        self.urgent.clear();
         self.retain_taken(|ticket| ticket.class.fails_fast().then_some(NotSentReason::Disconnected));
         self.return_in_flight();
         self.settle(None);
@@ -23,7 +23,7 @@ impl Pump {
     /// [`connection_lost`](Self::connection_lost); all that still waits, waits for the other one.
     pub(crate) fn connection_replaced(&mut self) {
         self.set_gate(Gate::Held);
-        self.drop_urgent();
+        self.urgent.clear();
         self.return_in_flight();
         self.settle(None);
     }
@@ -32,9 +32,7 @@ impl Pump {
     /// first: they belong to its authentication.
     pub(crate) fn adopt(&mut self, mut other: Self) {
         self.urgent.extend(other.urgent.drain(..));
-        self.in_flight.extend(other.in_flight.drain(..));
-        self.own.0 += other.own.0;
-        self.own.1 += other.own.1;
+        self.in_flight.adopt(&other.in_flight);
         self.progress += other.progress;
     }
 
@@ -44,30 +42,30 @@ impl Pump {
         self.stop_intake();
         self.gate = Gate::Closed;
         self.collect();
-        self.settled
-            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::ClientGone))));
-        self.settled.extend(self.in_flight.drain(..).map(|sent| (sent.ticket, SendOutcome::MaybeSent)));
+        self.urgent.clear();
+        self.return_in_flight();
         self.retain_taken(|_| Some(NotSentReason::ClientGone));
         self.settle(None);
         let driver = self.outbox.lock().driver.take();
         drop(driver);
     }
 
-    fn drop_urgent(&mut self) {
-        self.settled
-            .extend(self.urgent.drain(..).map(|entry| (entry.ticket, not_sent(NotSentReason::Disconnected))));
-    }
-
+    /// What may be sent again is the first to be, in its order.
     fn return_in_flight(&mut self) {
-        self.own = (0, 0);
-        while let Some(InFlight { mut ticket, again }) = self.in_flight.pop_back() {
-            match again {
-                Some(message) => {
-                    ticket.attempted = true;
-                    self.taken.push_front(Entry { ticket, message });
-                }
-                None => self.settled.push((ticket, SendOutcome::MaybeSent)),
-            }
+        let (messages, bytes) = self.in_flight.sum();
+        let again = self.in_flight.lose(|number| self.settled.push((number, SendOutcome::MaybeSent)));
+        self.freed.0 += messages - again.len();
+        self.freed.1 += bytes;
+        for mut entry in again.into_iter().rev() {
+            self.freed.1 -= entry.message.len();
+            entry.ticket.attempted = true;
+            self.taken.push_front(entry);
         }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.close();
     }
 }
