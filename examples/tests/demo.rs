@@ -25,3 +25,32 @@ fn every_expectation_holds_and_the_tables_say_so() {
     }
     assert_eq!(kinds["result"][0]["held"], true);
 }
+
+/// Whoever reads it finds each word of the timeline in the legend above.
+#[test]
+fn the_legend_explains_every_word_of_the_timeline() {
+    let demo =
+        Command::new(env!("CARGO_BIN_EXE_demo")).args(["--seed", "5"]).output().expect("the demo starts");
+    let text = String::from_utf8(demo.stdout).expect("text is UTF-8");
+    assert!(demo.status.success(), "{text}");
+    let is_event = |line: &&str| line.get(..9).is_some_and(|seconds| seconds.trim().parse::<f64>().is_ok());
+    let legend: Vec<_> = text.lines().take_while(|line| !is_event(line)).collect();
+    let explained = |word: &str| {
+        let parts = legend.iter().flat_map(|line| line.split([':', ',', '.', ';', '(']));
+        let words = parts.map(|part| part.trim_start_matches("what").trim());
+        words.into_iter().any(|known| known == word || known == format!("and {word}"))
+    };
+    let mut words = std::collections::BTreeSet::new();
+    for line in text.lines().filter(is_event) {
+        let who = line[13..19].trim();
+        assert!(
+            legend.iter().any(|line| line.starts_with("who") && line.contains(who)),
+            "{who} is not explained"
+        );
+        words.insert(line[21..].chars().take(16).collect::<String>().trim().to_owned());
+    }
+    assert!(words.len() > 10, "{words:?}");
+    for word in words {
+        assert!(explained(&word), "{word:?} is not explained by {legend:#?}");
+    }
+}

@@ -30,34 +30,37 @@ pub(super) async fn all(
     let no_pong = |source: &DisconnectionSource| matches!(source, DisconnectionSource::NoPongReceived);
     let mut rows = Vec::new();
 
-    let fault = Fault::begin("the server stops answering health checks", &[ann, ben], timeline).await;
+    let fault =
+        Fault::begin("server", "the server stops answering health checks", &[ann, ben], timeline).await;
     server.faults(|faults| faults.answer_health_checks = false);
     fault.noticed(no_pong).await?;
+    fault.repaired("the server answers health checks again");
     server.faults(|faults| faults.answer_health_checks = true);
     rows.push(fault.back().await?);
 
-    let fault = Fault::begin("the server closes with 1012", &[ann, ben], timeline).await;
+    let fault = Fault::begin("server", "the server closes with 1012", &[ann, ben], timeline).await;
     server.close_all(1012, "restart");
     fault.noticed(|s| s.server_reason().is_some_and(|r| r.close_code().get() == 1012)).await?;
     rows.push(fault.back().await?);
 
-    let fault = Fault::begin("the TCP connection is reset", &[ann], timeline).await;
+    let fault = Fault::begin("path", "the TCP connection is reset", &[ann], timeline).await;
     ann_path.set_all(Mode::Reset)?;
     fault.noticed(|s| s.server_reason().is_some_and(|r| r.close.is_none())).await?;
     rows.push(fault.back().await?);
 
-    let fault = Fault::begin("the path goes silent, the socket stays open", &[ann], timeline).await;
+    let fault = Fault::begin("path", "the path goes silent, the socket stays open", &[ann], timeline).await;
     ann_path.set_all(Mode::Blackhole)?;
     fault.noticed(no_pong).await?;
+    fault.repaired("the path carries again");
     ann_path.set_all(Mode::Pass)?;
     rows.push(fault.back().await?);
 
-    let fault = Fault::begin("the token expires (API error 40)", &[ann, ben], timeline).await;
+    let fault = Fault::begin("server", "the token expires (API error 40)", &[ann, ben], timeline).await;
     server.expire_tokens();
     fault.noticed(|s| s.api_error().is_some_and(|e| e.code == ApiError::TOKEN_EXPIRED)).await?;
     rows.push(fault.back().await?);
 
-    let fault = Fault::begin("the monitor reports offline, then online", &[ann], timeline).await;
+    let fault = Fault::begin("path", "the monitor reports offline, then online", &[ann], timeline).await;
     let closed = ann.seen().closed;
     ann_path.set_all(Mode::Blackhole)?;
     ann.monitor.set(NetworkStatus::offline());
@@ -68,7 +71,7 @@ pub(super) async fn all(
     timeline.expect(ann.seen().attempts == attempts, "nobody dials while the monitor reports offline");
     timeline.expect(ann.seen().viable == Some(false), "the application learned that the path is not viable");
     ann_path.set_all(Mode::Pass)?;
-    timeline.note("path", "FAULT", "over: the monitor reports online", None);
+    fault.repaired("the path carries again, and the monitor reports online");
     ann.monitor.set(NetworkStatus::online());
     rows.push(fault.back().await?);
     Ok(rows)
@@ -76,6 +79,7 @@ pub(super) async fn all(
 
 /// A fault under way.
 struct Fault<'a> {
+    place: &'static str,
     name: &'static str,
     concerned: Vec<(&'a Participant, Seen)>,
     began: Instant,
@@ -83,11 +87,16 @@ struct Fault<'a> {
 }
 
 impl<'a> Fault<'a> {
-    async fn begin(name: &'static str, concerned: &[&'a Participant], timeline: &'a Timeline) -> Self {
+    async fn begin(
+        place: &'static str,
+        name: &'static str,
+        concerned: &[&'a Participant],
+        timeline: &'a Timeline,
+    ) -> Self {
         tokio::time::sleep(CALM).await;
         let concerned = concerned.iter().map(|&who| (who, who.seen())).collect();
-        timeline.note("path", "FAULT", name, None);
-        Self { name, concerned, began: clock::now(), timeline }
+        timeline.note(place, "FAULT", name, None);
+        Self { place, name, concerned, began: clock::now(), timeline }
     }
 
     /// Waits until all concerned know, for the reason expected.
@@ -101,6 +110,11 @@ impl<'a> Fault<'a> {
             );
         }
         Ok(())
+    }
+
+    /// Says that it is about to be over.
+    fn repaired(&self, what: &str) {
+        self.timeline.note(self.place, "REPAIR", what, None);
     }
 
     /// Waits until all concerned are back in the room.

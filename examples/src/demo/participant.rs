@@ -186,7 +186,12 @@ async fn listen(
                 timeline.note(name, &decision.name().replace('_', " "), &cause, delay);
             }
             SessionEvent::InRoom { replayed } => {
-                timeline.note(name, "in the room", &format!("{replayed} posts sent again"), None);
+                let again = match replayed {
+                    0 => String::new(),
+                    1 => "1 post sent again".to_owned(),
+                    posts => format!("{posts} posts sent again"),
+                };
+                timeline.note(name, "in the room", &again, None);
                 tell.send_modify(|seen| {
                     seen.backs += 1;
                     seen.back_at = Some(clock::now());

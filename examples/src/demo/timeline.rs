@@ -66,9 +66,14 @@ impl Timeline {
         for line in [
             "     time    who     what             why, and after which delay",
             "",
-            "who   ann and ben talk; path is what lies between them and the server, where the faults happen",
-            "what  FAULT begins a fault. A state of the client: Connecting, Authenticating, Connected, Disconnecting,",
-            "      Disconnected. What recovery decides: connect, connect after, hold, stop. in the room: all is well again",
+            "who   ann and ben talk; the faults happen at the server, or on the path between it and them",
+            "what  FAULT: something breaks, and REPAIR: it works again (a fault without one is over at once)",
+            "      Connecting, Authenticating, Connected, Disconnecting, Disconnected: the states of a client",
+            "      connect, connect after, hold, stop, disconnect: what recovery decides",
+            "      probe: recovery asks the peer for a sign of life, since it doubts the connection",
+            "      not viable, viable: whether the connection's path can carry anything, as far as is known",
+            "      error: what the server announced, or what the engine met",
+            "      in the room: all is well again, and what was not confirmed is sent again",
             "why   the reason of a state or a decision; after 197 ms: so long recovery waits until it tries again",
             "",
         ] {
@@ -91,7 +96,7 @@ impl Timeline {
         let shown = match what {
             "Connected" | "in the room" => paint.green(padded),
             "Disconnecting" | "Disconnected" => paint.red(padded),
-            "FAULT" => paint.bold(padded),
+            "FAULT" | "REPAIR" => paint.bold(padded),
             _ => padded,
         };
         let delay = delay.map(|delay| format!("  after {}", show_duration(delay))).unwrap_or_default();
