@@ -32,6 +32,22 @@ pub(super) async fn answering(answer: &[u8]) -> SocketAddr {
     .await
 }
 
+/// Accepts the upgrade, says these bytes, and ends its side.
+pub(super) async fn upgrading(bytes: &[u8]) -> SocketAddr {
+    let bytes: Arc<[u8]> = bytes.into();
+    serve(move |tcp| {
+        let bytes = Arc::clone(&bytes);
+        async move {
+            let Ok(mut socket) = tokio_tungstenite::accept_async(tcp).await else { return };
+            let tcp = socket.get_mut();
+            let _ = tcp.write_all(&bytes).await;
+            let _ = tcp.shutdown().await;
+            let _ = tcp.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await
+}
+
 /// Answers by these bytes and then by those, for ever.
 pub(super) async fn endless(answer: &'static [u8], again: &'static [u8]) -> SocketAddr {
     serve(move |mut tcp| async move {
