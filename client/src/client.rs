@@ -230,7 +230,7 @@ impl<Ev> Client<Ev> {
     }
 
     /// Tells subscribers what recovery has found out.
-    pub fn notify(&self, notice: Notice) {
+    pub fn notify(&self, notice: PathNotice) {
         self.shared.system.wish(Wish::Notify(notice));
     }
 
@@ -370,21 +370,21 @@ pub struct Disconnection {
     pub received: Option<CloseFrame>,
 }
 
-/// What recovery tells the application, through the client's subscriptions.
+/// What recovery tells the application of the connection's path, through the client's subscriptions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum PathNotice {
     /// The connection still works, and a new one would be better.
     ReconnectSuggested,
     /// Whether the connection can still carry anything, as far as the system tells.
     ViabilityChanged(bool),
 }
 
-impl<Ev> From<Notice> for ClientEvent<Ev> {
-    fn from(notice: Notice) -> Self {
+impl<Ev> From<PathNotice> for ClientEvent<Ev> {
+    fn from(notice: PathNotice) -> Self {
         match notice {
-            Notice::ReconnectSuggested => Self::ReconnectSuggested,
-            Notice::ViabilityChanged(viable) => Self::ViabilityChanged(viable),
+            PathNotice::ReconnectSuggested => Self::ReconnectSuggested,
+            PathNotice::ViabilityChanged(viable) => Self::ViabilityChanged(viable),
         }
     }
 }

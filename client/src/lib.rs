@@ -29,7 +29,7 @@ pub use auth::{
     CredentialProvider, CredentialRenewal, Credentials, CredentialsFn, SingleFlight, credentials_fn,
 };
 pub use builder::{BuildError, ClientBuilder, ConnectedOn, PingRequest};
-pub use client::{Client, ConnectError, Disconnection, Notice, Outgoing, Snapshots};
+pub use client::{Client, ConnectError, Disconnection, Outgoing, PathNotice, Snapshots};
 #[cfg(feature = "json")]
 pub use decode::JsonDecoder;
 pub use decode::{

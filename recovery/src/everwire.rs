@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everwire_client::{Client, Notice, Snapshot};
+use everwire_client::{Client, PathNotice, Snapshot};
 use futures_core::Stream;
 
 use crate::{Cause, RecoverableClient};
@@ -47,11 +47,11 @@ impl<Ev: Send + 'static> RecoverableClient for Client<Ev> {
     fn reconnect_suggested(&self, suggested: bool) {
         // The client's own event is a suggestion; that one is no longer needed shows in the handler's notices.
         if suggested {
-            self.notify(Notice::ReconnectSuggested);
+            self.notify(PathNotice::ReconnectSuggested);
         }
     }
 
     fn viability_changed(&self, viable: bool) {
-        self.notify(Notice::ViabilityChanged(viable));
+        self.notify(PathNotice::ViabilityChanged(viable));
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use super::{Command, Notice};
+use super::{Command, PathNotice};
 
 /// What recovery asks of the driver: requests that never wait and never pile up.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(crate) enum Wish {
     Abandon(u64),
     Replace(&'static str),
     Probe(Duration),
-    Notify(Notice),
+    Notify(PathNotice),
 }
 
 /// The box. It holds at most one wish of each kind, and a command only while somebody waits for it or has just given up,
