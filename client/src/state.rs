@@ -71,6 +71,17 @@ impl ConnectionState {
     }
 }
 
+/// For logs and a status line: the name, and once it closes or is closed, why.
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self.source() {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a health check told.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -278,6 +289,8 @@ mod tests {
                 closed.then_some("NoPongReceived"),
                 "{name}"
             );
+            let why = if closed { ": NoPongReceived" } else { "" };
+            assert_eq!(state.to_string(), format!("{name}{why}"));
         }
     }
 
