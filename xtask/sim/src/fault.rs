@@ -96,70 +96,51 @@ pub(crate) enum Deed {
     RetryNow,
 }
 
-/// The names of all kinds.
-#[cfg(test)]
-pub(crate) const KINDS: [&str; 27] = [
-    "partition",
-    "half partition",
-    "hold",
-    "crash",
-    "power loss",
-    "bounce",
-    "refused upgrades",
-    "slow authentication",
-    "mute authentication",
-    "frozen server",
-    "close after authentication",
-    "expired tokens",
-    "close code",
-    "reset",
-    "end of stream",
-    "announced error",
-    "corrupted frame",
-    "flood",
-    "offline",
-    "address gone",
-    "suspend",
-    "clock step",
-    "background",
-    "slow consumer",
-    "queue overflow",
-    "user disconnect",
-    "user retry",
-];
+/// Names each kind of fault by what it looks like, and lists all names, so that neither is forgotten.
+macro_rules! kinds {
+    ($($act:pat $(if $begins:expr)? => $name:literal,)*) => {
+        /// The names of all kinds.
+        #[cfg(test)]
+        pub(crate) const KINDS: &[&str] = &[$($name),*];
 
-impl Act {
-    /// The name of its kind; nothing for what ends a fault.
-    pub(crate) const fn kind(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Partition(_) => "partition",
-            Self::HalfPartition(..) => "half partition",
-            Self::Hold(_) => "hold",
-            Self::Crash => "crash",
-            Self::PowerLoss => "power loss",
-            Self::Bounce => "bounce",
-            Self::Server(Server::Refuse(Some(_))) => "refused upgrades",
-            Self::Server(Server::SlowAuth(slow)) if !slow.is_zero() => "slow authentication",
-            Self::Server(Server::MuteAuth(true)) => "mute authentication",
-            Self::Server(Server::Frozen(true)) => "frozen server",
-            Self::Server(Server::CloseAfterAuth(Some(_))) => "close after authentication",
-            Self::ExpireTokens => "expired tokens",
-            Self::Order(_, Order::Close(_)) => "close code",
-            Self::Order(_, Order::Reset) => "reset",
-            Self::Order(_, Order::EndOfStream) => "end of stream",
-            Self::Order(_, Order::Error(..)) => "announced error",
-            Self::Order(_, Order::Spoil(_)) => "corrupted frame",
-            Self::Order(_, Order::Flood(_)) => "flood",
-            Self::Monitor(_, Status::Offline) => "offline",
-            Self::Monitor(_, Status::AddressGone) => "address gone",
-            Self::Monitor(_, Status::WokeUp(_)) => "suspend",
-            Self::Monitor(_, Status::ClockStepped) => "clock step",
-            Self::Monitor(_, Status::Background) => "background",
-            Self::User(_, Deed::Slow(_)) => "slow consumer",
-            Self::User(_, Deed::Burst(_)) => "queue overflow",
-            Self::User(_, Deed::Off(_)) => "user disconnect",
-            Self::User(_, Deed::RetryNow) => "user retry",
-            _ => return None,
-        })
-    }
+        impl Act {
+            /// The name of its kind; nothing for what ends a fault.
+            pub(crate) const fn kind(&self) -> Option<&'static str> {
+                Some(match self {
+                    $($act $(if $begins)? => $name,)*
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+kinds! {
+    Act::Partition(_) => "partition",
+    Act::HalfPartition(..) => "half partition",
+    Act::Hold(_) => "hold",
+    Act::Crash => "crash",
+    Act::PowerLoss => "power loss",
+    Act::Bounce => "bounce",
+    Act::Server(Server::Refuse(Some(_))) => "refused upgrades",
+    Act::Server(Server::SlowAuth(slow)) if !slow.is_zero() => "slow authentication",
+    Act::Server(Server::MuteAuth(true)) => "mute authentication",
+    Act::Server(Server::Frozen(true)) => "frozen server",
+    Act::Server(Server::CloseAfterAuth(Some(_))) => "close after authentication",
+    Act::ExpireTokens => "expired tokens",
+    Act::Order(_, Order::Close(_)) => "close code",
+    Act::Order(_, Order::Reset) => "reset",
+    Act::Order(_, Order::EndOfStream) => "end of stream",
+    Act::Order(_, Order::Error(..)) => "announced error",
+    Act::Order(_, Order::Spoil(_)) => "corrupted frame",
+    Act::Order(_, Order::Flood(_)) => "flood",
+    Act::Monitor(_, Status::Offline) => "offline",
+    Act::Monitor(_, Status::AddressGone) => "address gone",
+    Act::Monitor(_, Status::WokeUp(_)) => "suspend",
+    Act::Monitor(_, Status::ClockStepped) => "clock step",
+    Act::Monitor(_, Status::Background) => "background",
+    Act::User(_, Deed::Slow(_)) => "slow consumer",
+    Act::User(_, Deed::Burst(_)) => "queue overflow",
+    Act::User(_, Deed::Off(_)) => "user disconnect",
+    Act::User(_, Deed::RetryNow) => "user retry",
 }

@@ -100,91 +100,117 @@ struct Draw {
     acts: Vec<(Duration, Act)>,
 }
 
+/// How each fault is drawn, with its end where it has one: one line here is one chance. A new fault is a variant of
+/// [`Act`] and an entry here.
+const FAULTS: &[fn(&mut Draw, Chance)] = &[
+    |draw, Chance { at, machine, .. }| draw.lasting(at, 1..60, Act::Partition(machine), Act::Repair(machine)),
+    |draw, Chance { at, machine, .. }| {
+        let up = draw.rng.bool();
+        draw.lasting(at, 1..60, Act::HalfPartition(machine, up), Act::Repair(machine));
+    },
+    |draw, Chance { at, machine, .. }| draw.lasting(at, 1..40, Act::Hold(machine), Act::Release(machine)),
+    // What was on its way never arrives, and nobody is told.
+    |draw, Chance { at, machine, .. }| draw.lasting(at, 1..40, Act::Hold(machine), Act::Repair(machine)),
+    |draw, Chance { at, .. }| draw.lasting(at, 1..40, Act::Crash, Act::Start),
+    |draw, Chance { at, .. }| draw.lasting(at, 1..40, Act::PowerLoss, Act::Start),
+    |draw, Chance { at, .. }| draw.acts.push((at, Act::Bounce)),
+    |draw, Chance { at, .. }| {
+        let status = [401, 403, 404, 408, 429, 500, 503][draw.rng.usize(..7)];
+        let retry_after = draw.rng.bool().then(|| draw.rng.u64(1..20));
+        draw.server(at, 1..30, Server::Refuse(Some((status, retry_after))), Server::Refuse(None));
+    },
+    |draw, Chance { at, .. }| {
+        let slow = Server::SlowAuth(seconds(&mut draw.rng, 1..20));
+        draw.server(at, 5..40, slow, Server::SlowAuth(Duration::ZERO));
+    },
+    |draw, Chance { at, .. }| draw.server(at, 1..30, Server::MuteAuth(true), Server::MuteAuth(false)),
+    |draw, Chance { at, .. }| draw.server(at, 1..40, Server::Frozen(true), Server::Frozen(false)),
+    |draw, Chance { at, .. }| {
+        let code = close_code(&mut draw.rng);
+        draw.server(at, 1..20, Server::CloseAfterAuth(Some(code)), Server::CloseAfterAuth(None));
+    },
+    |draw, Chance { at, .. }| draw.acts.push((at, Act::ExpireTokens)),
+    Draw::close,
+    Draw::close,
+    |draw, Chance { at, client, .. }| {
+        let order = [Order::Reset, Order::EndOfStream][draw.rng.usize(..2)].clone();
+        draw.acts.push((at, Act::Order(client, order)));
+    },
+    |draw, Chance { at, client, .. }| {
+        let (code, status) =
+            [(2, 401), (4, 400), (9, 429), (40, 401), (41, 401), (16, 500)][draw.rng.usize(..6)];
+        draw.acts.push((at, Act::Order(client, Order::Error(code, status))));
+    },
+    Draw::spoil,
+    Draw::spoil,
+    |draw, Chance { at, client, .. }| {
+        let order = Order::Flood(draw.rng.usize(10..600));
+        draw.acts.push((at, Act::Order(client, order)));
+    },
+    Draw::status,
+    |draw, Chance { at, machine, .. }| {
+        let (offline, online) = (Status::Offline, Status::Online);
+        draw.lasting(at, 1..40, Act::Partition(machine), Act::Repair(machine));
+        draw.lasting(at, 1..40, Act::Monitor(machine, offline), Act::Monitor(machine, online));
+    },
+    |draw, Chance { at, client, .. }| {
+        let deed = if draw.rng.bool() {
+            Deed::Slow(seconds(&mut draw.rng, 1..40))
+        } else {
+            Deed::Burst(draw.rng.usize(10..200))
+        };
+        draw.acts.push((at, Act::User(client, deed)));
+    },
+    |draw, Chance { at, client, .. }| {
+        let deed = if draw.rng.bool() { Deed::Off(seconds(&mut draw.rng, 1..30)) } else { Deed::RetryNow };
+        draw.acts.push((at, Act::User(client, deed)));
+    },
+];
+
+/// When a fault happens, and to whom, if it is one that happens to somebody.
+struct Chance {
+    at: Duration,
+    machine: usize,
+    client: String,
+}
+
 impl Draw {
-    /// One fault, with its end where it has one. A new one: a variant of [`Act`], and its arm here.
     fn fault(&mut self) {
         let rng = &mut self.rng;
         let at = Duration::from_millis(rng.u64(..u64::try_from(self.peace.as_millis()).unwrap_or(u64::MAX)));
         let machine = rng.usize(..self.machines);
         let client = self.names[rng.usize(..self.names.len())].clone();
-        match rng.u8(..24) {
-            0 => self.lasting(at, 1..60, Act::Partition(machine), Act::Repair(machine)),
-            1 => {
-                let up = rng.bool();
-                self.lasting(at, 1..60, Act::HalfPartition(machine, up), Act::Repair(machine));
-            }
-            2 => self.lasting(at, 1..40, Act::Hold(machine), Act::Release(machine)),
-            // What was on its way never arrives, and nobody is told.
-            3 => self.lasting(at, 1..40, Act::Hold(machine), Act::Repair(machine)),
-            4 => self.lasting(at, 1..40, Act::Crash, Act::Start),
-            5 => self.lasting(at, 1..40, Act::PowerLoss, Act::Start),
-            6 => self.acts.push((at, Act::Bounce)),
-            7 => {
-                let status = [401, 403, 404, 408, 429, 500, 503][rng.usize(..7)];
-                let retry_after = rng.bool().then(|| rng.u64(1..20));
-                self.server(at, 1..30, Server::Refuse(Some((status, retry_after))), Server::Refuse(None));
-            }
-            8 => {
-                let slow = Server::SlowAuth(seconds(rng, 1..20));
-                self.server(at, 5..40, slow, Server::SlowAuth(Duration::ZERO));
-            }
-            9 => self.server(at, 1..30, Server::MuteAuth(true), Server::MuteAuth(false)),
-            10 => self.server(at, 1..40, Server::Frozen(true), Server::Frozen(false)),
-            11 => {
-                let code = close_code(rng);
-                self.server(at, 1..20, Server::CloseAfterAuth(Some(code)), Server::CloseAfterAuth(None));
-            }
-            12 => self.acts.push((at, Act::ExpireTokens)),
-            13 | 14 => {
-                let order = Order::Close(close_code(rng));
-                self.acts.push((at, Act::Order(client, order)));
-            }
-            15 => {
-                let order = [Order::Reset, Order::EndOfStream][rng.usize(..2)].clone();
-                self.acts.push((at, Act::Order(client, order)));
-            }
-            16 => {
-                let (code, status) =
-                    [(2, 401), (4, 400), (9, 429), (40, 401), (41, 401), (16, 500)][rng.usize(..6)];
-                self.acts.push((at, Act::Order(client, Order::Error(code, status))));
-            }
-            17 | 18 => self.acts.push((at, Act::Order(client, Order::Spoil(rng.u64(..))))),
-            19 => self.acts.push((at, Act::Order(client, Order::Flood(rng.usize(10..600))))),
-            20 => {
-                let status = [
-                    Status::WokeUp(seconds(rng, 1..300)),
-                    Status::ClockStepped,
-                    Status::AddressGone,
-                    Status::Background,
-                ][rng.usize(..4)];
-                // A machine that sleeps hears nothing meanwhile.
-                if let Status::WokeUp(_) = status {
-                    let asleep = seconds(rng, 1..20);
-                    self.acts.push((at.saturating_sub(asleep), Act::Hold(machine)));
-                    self.acts.push((at, Act::Release(machine)));
-                }
-                let until = seconds(rng, 1..20);
-                self.acts.push((at, Act::Monitor(machine, status)));
-                self.acts.push((at + until, Act::Monitor(machine, Status::Online)));
-            }
-            21 => {
-                let (offline, online) = (Status::Offline, Status::Online);
-                self.lasting(at, 1..40, Act::Partition(machine), Act::Repair(machine));
-                self.lasting(at, 1..40, Act::Monitor(machine, offline), Act::Monitor(machine, online));
-            }
-            22 => {
-                let deed = if rng.bool() {
-                    Deed::Slow(seconds(rng, 1..40))
-                } else {
-                    Deed::Burst(rng.usize(10..200))
-                };
-                self.acts.push((at, Act::User(client, deed)));
-            }
-            _ => {
-                let deed = if rng.bool() { Deed::Off(seconds(rng, 1..30)) } else { Deed::RetryNow };
-                self.acts.push((at, Act::User(client, deed)));
-            }
+        let which = rng.u8(..u8::try_from(FAULTS.len()).expect("there are fewer than 256"));
+        FAULTS[usize::from(which)](self, Chance { at, machine, client });
+    }
+
+    fn close(&mut self, Chance { at, client, .. }: Chance) {
+        let order = Order::Close(close_code(&mut self.rng));
+        self.acts.push((at, Act::Order(client, order)));
+    }
+
+    fn spoil(&mut self, Chance { at, client, .. }: Chance) {
+        let order = Order::Spoil(self.rng.u64(..));
+        self.acts.push((at, Act::Order(client, order)));
+    }
+
+    fn status(&mut self, Chance { at, machine, .. }: Chance) {
+        let rng = &mut self.rng;
+        let status = [
+            Status::WokeUp(seconds(rng, 1..300)),
+            Status::ClockStepped,
+            Status::AddressGone,
+            Status::Background,
+        ][rng.usize(..4)];
+        // A machine that sleeps hears nothing meanwhile.
+        if let Status::WokeUp(_) = status {
+            let asleep = seconds(rng, 1..20);
+            self.acts.push((at.saturating_sub(asleep), Act::Hold(machine)));
+            self.acts.push((at, Act::Release(machine)));
         }
+        let until = seconds(rng, 1..20);
+        self.acts.push((at, Act::Monitor(machine, status)));
+        self.acts.push((at + until, Act::Monitor(machine, Status::Online)));
     }
 
     fn lasting(&mut self, at: Duration, lasts: Range<u64>, begin: Act, end: Act) {
@@ -229,6 +255,6 @@ mod tests {
             kinds.extend(plan.acts.iter().filter_map(|(_, act)| act.kind()));
         }
         assert_eq!(counts.len(), MOST_CLIENTS);
-        assert_eq!(kinds, crate::fault::KINDS.into_iter().collect());
+        assert_eq!(kinds, crate::fault::KINDS.iter().copied().collect());
     }
 }
