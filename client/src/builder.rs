@@ -161,13 +161,16 @@ impl<D: EventDecoder> ClientBuilder<D> {
     }
 
     /// How long an attempt may take until the socket is open, credentials and request included. By default 15 s. The
-    /// engine has deadlines of its own for each of its stages.
+    /// engine has deadlines of its own for each of its stages. What was under way when it passes is the
+    /// [`AttemptStage`](crate::AttemptStage) of the `ConnectTimeout`: `Credentials`, `Request` or `Dial`.
     pub fn open_timeout(mut self, timeout: Duration) -> Self {
         self.limits.connect = timeout;
         self
     }
 
-    /// How long the authentication and the first health check may take. By default 10 s.
+    /// How long the authentication and the first health check may take. By default 10 s. When it passes, the
+    /// [`AttemptStage`](crate::AttemptStage) of the `ConnectTimeout` is `Authentication` while
+    /// [`on_connection_established`](Self::on_connection_established) runs, and `HealthCheck` after it.
     pub fn authentication_timeout(mut self, timeout: Duration) -> Self {
         self.limits.authenticate = timeout;
         self

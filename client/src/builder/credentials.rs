@@ -82,7 +82,8 @@ impl<D: EventDecoder> ClientBuilder<D> {
         self
     }
 
-    /// How long the credential provider may take. By default 10 s.
+    /// How long the credential provider may take. By default 10 s. When it passes, the attempt ends with
+    /// `AuthenticationFailed`, of the kind [`Timeout`](crate::AuthenticationErrorKind::Timeout).
     pub fn credential_timeout(mut self, timeout: Duration) -> Self {
         self.credentials.timeout = timeout;
         self
