@@ -107,7 +107,15 @@ impl Message {
     /// assert_eq!(error.kind(), EngineErrorKind::InvalidRequest);
     /// assert!(Message::close(CloseCode::NORMAL, "bye").check().is_ok());
     /// ```
+    #[inline]
     pub fn check(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Text(_) | Self::Binary(_) => Ok(()),
+            _ => self.check_control(),
+        }
+    }
+
+    fn check_control(&self) -> Result<(), EngineError> {
         match self {
             Self::Ping(payload) | Self::Pong(payload) if payload.len() > MAX_CONTROL => {
                 let (size, max) = (payload.len(), MAX_CONTROL);

@@ -198,8 +198,7 @@ impl Pump {
             *messages -= 1;
             let len = message.len();
             *bytes = bytes.saturating_sub(len.max(1));
-            let again = matches!(ticket.class, SendClass::Idempotent { .. })
-                .then(|| Entry { ticket, message: message.clone() });
+            let again = matches!(ticket.class, SendClass::Idempotent { .. }).then(|| message.clone());
             let handed = Pin::new(&mut *sink).start_send(message);
             match ticket.number {
                 None => self.in_flight.note_own(len),
@@ -207,7 +206,12 @@ impl Pump {
                 Some(number) if handed.as_ref().is_err_and(is_too_large) => {
                     self.settled_as(number, len, not_sent(NotSentReason::TooLarge));
                 }
-                Some(number) => self.in_flight.note(number, len, again),
+                Some(number) => {
+                    self.in_flight.note(number, len);
+                    if let Some(message) = again {
+                        self.in_flight.keep(Entry { ticket, message });
+                    }
+                }
             }
             handed?;
             self.progress += 1;

@@ -246,6 +246,7 @@ impl TungsteniteConnection {
         }
     }
 
+    #[inline]
     fn open_for_sending(&self) -> Result<(), EngineError> {
         match self.phase {
             Phase::Open | Phase::Failing(..) if self.socket.can_write() => Ok(()),
@@ -314,6 +315,7 @@ impl MessageStream for TungsteniteConnection {
 impl Sink<Message> for TungsteniteConnection {
     type Error = EngineError;
 
+    #[inline]
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
         self.open_for_sending()?;
         if self.blocked {

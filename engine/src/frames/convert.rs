@@ -147,6 +147,7 @@ pub(super) fn bad_gateway(payload: &Bytes) -> Result<Message, Failure> {
     Ok(Message::Close(Some(CloseFrame { code: CloseCode::BAD_GATEWAY, reason })))
 }
 
+#[inline]
 pub(super) fn into_tungstenite(message: Message) -> Result<tungstenite::Message, EngineError> {
     message.check()?;
     Ok(match message {

@@ -29,9 +29,9 @@ impl InFlight {
         self.frame_bytes += bytes;
     }
 
-    /// A message was handed over; with itself if it may be sent again.
+    /// A message was handed over.
     #[inline]
-    pub(super) fn note(&mut self, number: u64, bytes: usize, again: Option<Entry>) {
+    pub(super) fn note(&mut self, number: u64, bytes: usize) {
         self.note_own(bytes);
         self.messages += 1;
         self.bytes += bytes;
@@ -39,7 +39,11 @@ impl InFlight {
             Some(range) if range.end == number => range.end += 1,
             _ => self.numbers.push(number..number + 1),
         }
-        self.again.extend(again);
+    }
+
+    /// The message that was noted last may be sent again.
+    pub(super) fn keep(&mut self, again: Entry) {
+        self.again.push_back(again);
     }
 
     /// The messages of the application, and their bytes.
