@@ -160,12 +160,9 @@ impl<Ev> Client<Ev> {
 
     /// Queues a message, waiting for room, and returns the receipt that resolves to its outcome. For many
     /// messages in flight at once: they leave with one flush.
-    pub async fn queue(&self, message: impl Into<Outgoing>) -> Receipt {
+    pub fn queue(&self, message: impl Into<Outgoing>) -> impl Future<Output = Receipt> + Send {
         let Outgoing { message, class } = message.into();
-        match self.shared.outbox.push_at_once(message, class) {
-            Ok(receipt) => receipt,
-            Err(message) => self.shared.outbox.push(message, class).await,
-        }
+        self.shared.outbox.push(message, class)
     }
 
     /// Queues a message if there is room now.

@@ -120,9 +120,15 @@ impl Shared {
         }
     }
 
-    /// Queues a message whose room is reserved; gives its number.
+    /// Whether there is room for a message that has not waited for it: what is left while others wait is theirs.
     #[inline]
-    pub(super) fn queue(
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        !self.line.is_waiting() && self.room.fits(bytes)
+    }
+
+    /// Gives the number of the message, and whom to wake for it.
+    #[inline]
+    fn queue(
         &mut self,
         message: Message,
         class: SendClass,
@@ -187,43 +193,55 @@ impl Outbox {
     pub(crate) fn try_push(&self, message: Message, class: SendClass) -> Result<Receipt, TrySendError> {
         let expires_at = expiry(class);
         let mut shared = self.lock();
-        let reason = shared.refusal(class).or_else(|| {
-            // Room that is left while others wait is theirs.
-            (shared.line.is_waiting() || !shared.room.fits(message.len())).then_some(NotSentReason::Full)
-        });
+        let full = || (!shared.has_room(message.len())).then_some(NotSentReason::Full);
+        let reason = shared.refusal(class).or_else(full);
         if let Some(reason) = reason {
             drop(shared);
             return Err(TrySendError::new(message, reason));
         }
         shared.room.reserve(message.len());
-        let (number, waker) = shared.queue(message, class, expires_at);
-        drop(shared);
-        wake(waker);
-        Ok(Receipt::waiting(self.clone(), number))
+        Ok(self.accept(shared, message, class, expires_at))
     }
 
-    /// Queues a message if that needs no waiting and nothing refuses it; otherwise gives it back, for
-    /// [`push`](Self::push) to say what comes of it. Nearly every message goes this way, so it costs no future.
+    /// Queues a message whose room is reserved.
     #[inline]
-    pub(crate) fn push_at_once(&self, message: Message, class: SendClass) -> Result<Receipt, Message> {
-        let expires_at = expiry(class);
-        let mut shared = self.lock();
-        if shared.refusal(class).is_some() || shared.line.is_waiting() || !shared.room.fits(message.len()) {
-            return Err(message);
-        }
-        shared.room.reserve(message.len());
+    pub(super) fn accept(
+        &self,
+        mut shared: MutexGuard<'_, Shared>,
+        message: Message,
+        class: SendClass,
+        expires_at: Option<Instant>,
+    ) -> Receipt {
         let (number, waker) = shared.queue(message, class, expires_at);
         drop(shared);
         wake(waker);
-        Ok(Receipt::waiting(self.clone(), number))
+        Receipt::waiting(self.clone(), number)
     }
 
     /// Queues a message as soon as there is room; who waits longest is first. When the message is refused,
     /// the receipt says so at once.
     ///
     /// **Cancellation**: when the future is dropped before it was ready, the message was not queued.
-    pub(crate) fn push(&self, message: Message, class: SendClass) -> Push {
-        Push::new(self.clone(), message, class, expiry(class))
+    #[inline]
+    pub(crate) fn push(&self, message: Message, class: SendClass) -> Push<'_> {
+        Push::new(self, message, class, expiry(class))
+    }
+
+    /// One who waits for room waits no more.
+    pub(super) fn leave_line(&self, waiter: u64) {
+        let mut wakers = Vec::new();
+        let mut shared = self.lock();
+        let left = shared.line.leave(waiter);
+        if let Some((waiter, granted)) = &left {
+            if *granted {
+                shared.room.release(1, waiter.bytes);
+            }
+            // Whoever stood behind may fit where this one did not.
+            shared.grant_room(&mut wakers);
+        }
+        drop(shared);
+        drop(left);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// What is queued or handed over and not yet settled: messages, and bytes of payload.
@@ -237,13 +255,18 @@ impl Outbox {
         if self.0.marks.tell_flushed(number) {
             return Poll::Ready(SendOutcome::Flushed);
         }
+        self.look_up_outcome(number, waker)
+    }
+
+    #[cold]
+    fn look_up_outcome(&self, number: u64, waker: &Waker) -> Poll<SendOutcome> {
         let (poll, displaced) = self.lock().ledger.poll(number, waker);
         drop(displaced);
         poll
     }
 
     /// Nobody will ask for this outcome any more.
-    #[inline]
+    #[cold]
     pub(super) fn give_up(&self, number: u64) {
         if !self.0.marks.tell_flushed(number) {
             let displaced = self.lock().ledger.give_up(number);

@@ -98,7 +98,7 @@ fn sender(name: usize, outbox: &Outbox, done: &AtomicBool) -> (Known, VecDeque<(
         }
         let text = format!("{name}:{n}");
         let class = *random.choice(&classes).expect("there are some");
-        match outbox.push_at_once(text.clone().into(), class) {
+        match outbox.try_push(text.clone().into(), class) {
             Ok(receipt) if random.u8(..) < 16 => drop(receipt),
             Ok(receipt) => kept.push_back((text, receipt)),
             Err(_) => thread::yield_now(),
