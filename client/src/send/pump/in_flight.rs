@@ -1,6 +1,6 @@
 //! What was handed to a connection and is not flushed yet.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{mem, ops::Range};
 
 use super::Entry;
 
@@ -15,7 +15,7 @@ pub(super) struct InFlight {
     messages: usize,
     bytes: usize,
     /// Those of them that may be sent again.
-    again: VecDeque<Entry>,
+    again: Vec<Entry>,
 }
 
 impl InFlight {
@@ -43,7 +43,7 @@ impl InFlight {
 
     /// The message that was noted last may be sent again.
     pub(super) fn keep(&mut self, again: Entry) {
-        self.again.push_back(again);
+        self.again.push(again);
     }
 
     /// The messages of the application, and their bytes.
@@ -69,7 +69,7 @@ impl InFlight {
     }
 
     /// All of it is lost. Gives what may be sent again, and tells the numbers of the rest.
-    pub(super) fn lose(&mut self, mut lost: impl FnMut(u64)) -> VecDeque<Entry> {
+    pub(super) fn lose(&mut self, mut lost: impl FnMut(u64)) -> Vec<Entry> {
         let mut again = self.again.iter().filter_map(|entry| entry.ticket.number).peekable();
         for number in self.numbers.drain(..).flatten() {
             if again.next_if_eq(&number).is_none() {
@@ -77,7 +77,7 @@ impl InFlight {
             }
         }
         self.forget_sums();
-        std::mem::take(&mut self.again)
+        mem::take(&mut self.again)
     }
 
     /// Takes over what another pump has handed over: frames of its driver, nothing else.
