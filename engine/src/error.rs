@@ -29,9 +29,10 @@ pub enum Stage {
     Open,
 }
 
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Stage {
+    /// A short name for logs, metrics and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Request => "request",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
@@ -40,7 +41,13 @@ impl fmt::Display for Stage {
             Self::Upgrade => "upgrade",
             Self::Attempt => "attempt",
             Self::Open => "open connection",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

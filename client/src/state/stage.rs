@@ -28,6 +28,18 @@ pub enum AttemptStage {
 }
 
 impl AttemptStage {
+    /// A short name for logs and metrics; that of the engine's stage, where it is one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Request => "request",
+            Self::Dial => "dial",
+            Self::Engine(stage) => stage.name(),
+            Self::Authentication => "authentication",
+            Self::HealthCheck => "health check",
+        }
+    }
+
     /// The setter of the deadline: of the client's builder, and for [`Engine`](Self::Engine) of
     /// `TungsteniteEngineBuilder`. `None` for a stage of an engine that has no deadline there.
     pub const fn setter(self) -> Option<&'static str> {
@@ -73,6 +85,16 @@ mod tests {
 
     #[test]
     fn a_stage_says_what_had_not_ended_and_which_setter_gives_it_longer() {
+        for (stage, name) in [
+            (AttemptStage::Credentials, "credentials"),
+            (AttemptStage::Request, "request"),
+            (AttemptStage::Dial, "dial"),
+            (AttemptStage::Engine(Stage::Open), "open connection"),
+            (AttemptStage::Authentication, "authentication"),
+            (AttemptStage::HealthCheck, "health check"),
+        ] {
+            assert_eq!(stage.name(), name);
+        }
         for (stage, words) in [
             (AttemptStage::Credentials, "the credential provider had not answered (`open_timeout`)"),
             (AttemptStage::Request, "the request provider had not answered (`open_timeout`)"),

@@ -65,19 +65,20 @@ pub(super) struct Source {
     #[serde(skip_serializing_if = "Option::is_none")]
     api_code: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<String>,
+    stage: Option<&'static str>,
 }
 
 impl Source {
     fn new(source: &DisconnectionSource) -> Self {
         let server = source.server_reason();
         let stage = match source {
-            DisconnectionSource::ConnectTimeout { stage } => Some(stage.to_string()),
-            _ => server.and_then(|r| r.engine_error.as_ref()).map(|error| error.stage().to_string()),
+            DisconnectionSource::ConnectTimeout { stage } => Some(stage.name()),
+            _ => server.and_then(|r| r.engine_error.as_ref()).map(|error| error.stage().name()),
         };
         let reason = match source {
             DisconnectionSource::ServerInitiated(reason) => in_words(reason),
             DisconnectionSource::AuthenticationFailed(error) => Some(with_causes(error)),
+            DisconnectionSource::ConnectTimeout { stage } => Some(stage.to_string()),
             _ => None,
         };
         Self {
@@ -229,9 +230,6 @@ impl Source {
         if let Some(code) = self.api_code {
             facts.push(format!("API error {code}"));
         }
-        if let (Some(stage), "ConnectTimeout") = (&self.stage, self.kind) {
-            facts.push(format!("stage {stage}"));
-        }
         facts.extend(self.reason.clone());
         if facts.is_empty() { self.kind.to_owned() } else { format!("{}: {}", self.kind, facts.join(", ")) }
     }
@@ -239,4 +237,22 @@ impl Source {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use everwire_client::AttemptStage;
+
+    use super::*;
+
+    #[test]
+    fn a_timeout_has_its_stage_for_programs_and_the_setter_for_people() {
+        let source = Source::new(&DisconnectionSource::ConnectTimeout { stage: AttemptStage::HealthCheck });
+        assert_eq!(source.stage, Some("health check"));
+        let shown = source.show();
+        assert!(
+            shown.starts_with("ConnectTimeout: no health check came (`authentication_timeout`"),
+            "{shown}"
+        );
+    }
 }
