@@ -85,12 +85,13 @@ impl NonBlocking {
     fn came(&mut self, bytes: &mut [u8]) -> usize {
         let len = bytes.len();
         self.appetite.came(len);
-        let start = if self.appetite.is_small() { self.boundary.last_start(bytes) } else { None };
+        let is_for_all = self.appetite.is_small() || self.appetite.is_flooded();
+        let start = if is_for_all { self.boundary.last_start(bytes) } else { None };
         self.boundary.follow(bytes);
         if len == 0 || !self.appetite.is_starved(self.boundary.remaining()) {
             return len;
         }
-        let start = if self.appetite.is_small() { start } else { self.boundary.long_start(len) };
+        let start = if is_for_all { start } else { self.boundary.long_start(len) };
         let Some(start) = start else { return len };
         self.kept = Bytes::copy_from_slice(&bytes[start..]);
         self.cut = true;
@@ -105,6 +106,7 @@ impl NonBlocking {
     /// What was read is held by an answer of ours, which says nothing of the application.
     pub(super) const fn answers(&mut self) {
         self.ahead.forget();
+        self.appetite.is_no_flood();
     }
 
     /// Gives back what messages that were kept made grow.

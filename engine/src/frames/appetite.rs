@@ -1,4 +1,5 @@
-//! How large a connection's read buffer is: small while little comes, the configured size while much does.
+//! How large a connection's read buffer is: small while little comes, the configured size while much does, and larger
+//! under a flood that lasts.
 //!
 //! A buffer is the largest part of an idle connection's memory, and most connections are idle most of the time; under a
 //! flood a large one saves calls of the system. Pure: it is told what comes, and says when it is time to change.
@@ -11,6 +12,13 @@ pub(crate) const SMALL: usize = 2 << 10;
 /// does nothing but ping gets there in minutes, and one that is busy now and then keeps what it needs.
 const QUIET: u8 = 32;
 
+/// The same after a flood, with less than the configured size holds, until that size is enough again. Sooner, for what a
+/// flood takes is much; and not at once, for a flood has its gaps.
+const EBB: u8 = 16;
+
+/// The buffer under a flood, by default. The next flood is recognised when so much has come.
+pub(crate) const FLOOD: usize = 128 << 10;
+
 /// A frame of which so much is still to come is read in pieces of [`WIDE`] at least.
 const LONG: u64 = 64 << 10;
 
@@ -22,40 +30,67 @@ const WIDE: usize = 128 << 10;
 pub(super) struct Appetite {
     small: usize,
     large: usize,
+    flood: usize,
     is_large: bool,
+    is_flood: bool,
     /// For a long frame it is larger than configured, until the buffers are made anew.
     is_wide: bool,
     /// What came since the transport ran dry.
     came: usize,
+    /// What came since less than the large buffer holds did between two such moments: the flood, when there is one.
+    flow: usize,
     /// How often in a row little had come when it did.
     quiet: u8,
 }
 
 impl Appetite {
-    /// It begins small. Where `small` is no less than `large` it never changes.
-    pub(super) const fn new(small: usize, large: usize) -> Self {
-        Self { small, large, is_large: small >= large, is_wide: false, came: 0, quiet: 0 }
+    /// It begins small. It is never small where `small` is no less than `large`, and of no other size for a flood where
+    /// `flood` is no more than `large`.
+    pub(super) const fn new(small: usize, large: usize, flood: usize) -> Self {
+        let is_large = small >= large;
+        Self { small, large, flood, is_large, is_flood: false, is_wide: false, came: 0, flow: 0, quiet: 0 }
     }
 
     /// How large a buffer made now is to be.
     pub(super) const fn size(&self) -> usize {
         match self.is_large {
-            true if self.is_wide => WIDE,
-            true => self.large,
+            true if self.is_wide && self.width() < WIDE => WIDE,
+            true => self.width(),
             false => self.small,
         }
     }
 
-    /// Whether it might [grow](Self::is_starved).
+    /// The same, but for long frames and for little.
+    #[inline]
+    const fn width(&self) -> usize {
+        if self.is_flood { self.flood } else { self.large }
+    }
+
+    /// Whether it is [starved](Self::is_starved) by the next bytes or by a frame, and whole messages are to end it.
     #[inline]
     pub(super) const fn is_small(&self) -> bool {
         !self.is_large
+    }
+
+    /// Whether it is [starved](Self::is_starved) by all that came, however long the frames are.
+    #[inline]
+    pub(super) const fn is_flooded(&self) -> bool {
+        self.flow >= self.flood && self.large < self.flood && self.is_large && !self.is_flood && !self.is_wide
     }
 
     /// So many bytes came.
     #[inline]
     pub(super) const fn came(&mut self, bytes: usize) {
         self.came = self.came.saturating_add(bytes);
+        if !self.is_wide {
+            self.flow = self.flow.saturating_add(bytes);
+        }
+    }
+
+    /// What came is no flood: it makes us answer, and costs the peer nothing.
+    #[inline]
+    pub(super) const fn is_no_flood(&mut self) {
+        self.flow = 0;
     }
 
     /// Whether the buffer is too small for what comes: more than the small one holds was there at once, or of a frame so
@@ -65,17 +100,18 @@ impl Appetite {
         if self.is_small() {
             self.came >= self.small || of_frame > self.small as u64
         } else {
-            self.is_too_narrow(of_frame)
+            self.is_flooded() || self.is_too_narrow(of_frame)
         }
     }
 
     #[inline]
     const fn is_too_narrow(&self, of_frame: u64) -> bool {
-        of_frame >= LONG && self.large < WIDE && !self.is_wide
+        of_frame >= LONG && self.width() < WIDE && !self.is_wide
     }
 
     /// A buffer as large as it was to be is in use, for a frame of which so much is still to come.
     pub(super) const fn grew(&mut self, of_frame: u64) {
+        self.is_flood |= self.is_flooded();
         self.is_wide = self.is_too_narrow(of_frame);
         self.is_large = true;
         self.quiet = 0;
@@ -86,22 +122,32 @@ impl Appetite {
         self.is_wide
     }
 
-    /// The long frames are through.
+    /// The long frames are through, and the flood is for now.
     pub(super) const fn settled(&mut self) {
-        self.is_wide = false;
+        (self.is_wide, self.is_flood, self.flow) = (false, false, 0);
     }
 
-    /// The transport has nothing more. Whether the small buffer is enough from now on.
+    /// The transport has nothing more. Whether a smaller buffer is enough from now on.
     pub(super) const fn ran_dry(&mut self) -> bool {
-        let little = self.came < self.small;
+        if self.came < self.large {
+            self.flow = 0;
+        }
+        let little = self.came < if self.is_flood { self.large } else { self.small };
         self.came = 0;
         self.quiet = if little { self.quiet.saturating_add(1) } else { 0 };
+        if self.is_flood {
+            return self.quiet >= EBB;
+        }
         self.is_large && self.small < self.large && self.quiet >= QUIET
     }
 
-    /// The small buffer is in use.
+    /// The next smaller buffer is in use: the configured one after a flood, otherwise the small one.
     pub(super) const fn shrank(&mut self) {
-        self.is_large = self.small >= self.large;
+        if self.is_flood {
+            (self.is_flood, self.quiet) = (false, 0);
+        } else {
+            self.is_large = self.small >= self.large;
+        }
     }
 }
 
@@ -111,7 +157,7 @@ mod tests {
 
     #[test]
     fn it_grows_by_what_comes_at_once_and_by_a_large_frame() {
-        let mut appetite = Appetite::new(100, 1000);
+        let mut appetite = Appetite::new(100, 1000, 1000);
         for _ in 0..1000 {
             appetite.came(99);
             assert!(!appetite.is_starved(100), "little at a time, however long");
@@ -129,7 +175,7 @@ mod tests {
 
     #[test]
     fn it_shrinks_after_a_quiet_while() {
-        let mut appetite = Appetite::new(100, 1000);
+        let mut appetite = Appetite::new(100, 1000, 1000);
         appetite.grew(0);
         for round in 0..10 {
             for _ in 1..QUIET {
@@ -151,19 +197,82 @@ mod tests {
     #[test]
     fn it_is_wide_for_long_frames_until_they_are_through() {
         for small in [100, 1000] {
-            let mut appetite = Appetite::new(small, 1000);
+            let mut appetite = Appetite::new(small, 1000, 1000);
             assert!(appetite.is_starved(LONG));
             appetite.grew(LONG);
             assert!(appetite.is_wide() && appetite.size() == WIDE && !appetite.is_starved(u64::MAX));
             appetite.settled();
             assert!(appetite.size() == 1000 && appetite.is_starved(LONG) && !appetite.is_starved(LONG - 1));
         }
-        assert!(!Appetite::new(WIDE, WIDE).is_starved(LONG), "it is large enough as it is");
+        assert!(!Appetite::new(WIDE, WIDE, WIDE).is_starved(LONG), "it is large enough as it is");
+    }
+
+    #[test]
+    fn it_grows_once_more_by_a_flood_that_lasts_and_shrinks_soon_after_it() {
+        let mut appetite = Appetite::new(100, 1000, 5000);
+        appetite.came(100);
+        appetite.grew(0);
+        assert!(!appetite.ran_dry());
+        for _ in 0..100 {
+            appetite.came(4999);
+            assert!(!appetite.ran_dry() && !appetite.is_starved(0), "it was long enough, and did not last");
+            appetite.came(999);
+            assert!(!appetite.ran_dry());
+        }
+        for _ in 0..4 {
+            appetite.came(1000);
+            assert!(
+                !appetite.is_starved(0) && !appetite.ran_dry(),
+                "it lasts, and there was not enough of it"
+            );
+        }
+        appetite.came(1000);
+        assert!(appetite.is_starved(0) && appetite.is_flooded());
+        appetite.is_no_flood();
+        assert!(!appetite.is_starved(0));
+        appetite.came(5000);
+        appetite.grew(0);
+        assert!(appetite.size() == 5000 && !appetite.is_starved(0) && !appetite.is_flooded());
+        for _ in 0..10 {
+            appetite.came(1000);
+            assert!(!appetite.ran_dry());
+            for _ in 1..EBB {
+                appetite.came(999);
+                assert!(!appetite.ran_dry(), "a gap");
+            }
+        }
+        appetite.came(999);
+        assert!(appetite.ran_dry());
+        appetite.shrank();
+        assert_eq!(appetite.size(), 1000);
+        assert!((1..QUIET).all(|_| !appetite.ran_dry()), "that is for a while");
+        assert!(appetite.ran_dry());
+        appetite.shrank();
+        assert_eq!(appetite.size(), 100);
+    }
+
+    #[test]
+    fn long_frames_are_no_flood_and_what_they_took_is_given_back_with_that() {
+        let mut appetite = Appetite::new(100, 1000, 5000);
+        appetite.grew(LONG);
+        for _ in 0..10 {
+            appetite.came(100_000);
+            assert!(!appetite.is_flooded() && !appetite.is_starved(LONG) && !appetite.ran_dry());
+        }
+        appetite.settled();
+        appetite.came(4999);
+        assert!(!appetite.is_starved(0));
+        appetite.came(1);
+        assert!(appetite.is_starved(0));
+        appetite.grew(LONG);
+        assert_eq!(appetite.size(), WIDE);
+        appetite.settled();
+        assert_eq!(appetite.size(), 1000);
     }
 
     #[test]
     fn a_configured_buffer_that_is_small_is_all_there_is() {
-        let mut appetite = Appetite::new(100, 100);
+        let mut appetite = Appetite::new(100, 100, 100);
         appetite.came(1000);
         assert!(!appetite.is_starved(1000));
         assert!((0..=QUIET).all(|_| !appetite.ran_dry()));

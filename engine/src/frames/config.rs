@@ -12,6 +12,8 @@ pub(crate) struct FrameConfig {
     /// While little comes.
     pub(crate) small_read_buffer: usize,
     pub(crate) read_buffer: usize,
+    /// While very much comes, for as long as that lasts.
+    pub(crate) flood_read_buffer: usize,
     pub(crate) write_buffer: usize,
     pub(crate) max_frame: usize,
     pub(crate) max_message: usize,

@@ -61,7 +61,7 @@ const STRIDE: u8 = 8;
 /// - A read costs no allocation as long as earlier messages are not kept; a loop over messages that are
 ///   already here yields to tokio's scheduler when its budget is used up.
 /// - The read buffer has its configured size only while much comes, and a small one at first and once little has come
-///   for a while. What a large message made the buffers grow by is given back as soon as nothing is under way.
+///   for a while; where none was configured, it is larger under a flood that lasts. What a large message made the buffers grow by is given back as soon as nothing is under way.
 /// - Pings are answered in the order they come; of those that come while the server reads nothing, only as many
 ///   as a bounded buffer holds, and the latest.
 /// - A violation of the protocol by the peer is told to the peer by a close frame (1002, 1007 or 1009),
@@ -131,7 +131,7 @@ impl TungsteniteConnection {
     ) -> Self {
         // Never `from_partially_read`: a codec that is built on those bytes remembers their capacity as
         // its own, and reads in small pieces for the rest of its life.
-        let appetite = Appetite::new(config.small_read_buffer, config.read_buffer);
+        let appetite = Appetite::new(config.small_read_buffer, config.read_buffer, config.flood_read_buffer);
         let socket = WebSocketContext::new(role, Some(config.tungstenite(appetite.size())));
         let io = NonBlocking::new(io, prefix, codec.is_some(), appetite);
         Self {
@@ -433,11 +433,13 @@ mod tests {
     // Below a KiB a buffer whose messages are kept forgets what it was.
     const SMALL: usize = 1 << 10;
     const LARGE: usize = 4 << 10;
+    const FLOOD: usize = 16 << 10;
 
     fn over(transport: Pieces, prefix: Vec<u8>) -> TungsteniteConnection {
         let config = FrameConfig {
             small_read_buffer: SMALL,
             read_buffer: LARGE,
+            flood_read_buffer: FLOOD,
             write_buffer: 1024,
             max_frame: 1 << 20,
             max_message: 1 << 20,
@@ -524,6 +526,7 @@ mod tests {
         assert!(asked[0] <= SMALL && asked[1] > SMALL, "it grows at once: {asked:?}");
         let large: usize = asked.iter().filter(|&&len| len > LARGE / 2).sum();
         assert!(large >= 500 * 102 - SMALL, "and reads much at a time: {asked:?}");
+        assert!(asked.iter().any(|&len| len > FLOOD / 2), "still more, since it goes on: {asked:?}");
         assert!(asked[asked.len() - 16..].iter().all(|&len| len <= SMALL), "until it is quiet: {asked:?}");
     }
 }

@@ -16,7 +16,7 @@ mod deflate;
 mod tests;
 mod utf8;
 
-pub(crate) use appetite::SMALL;
+pub(crate) use appetite::{FLOOD, SMALL};
 pub(crate) use config::FrameConfig;
 pub use connection::TungsteniteConnection;
 pub(crate) use deflate::Agreement;

@@ -70,6 +70,7 @@ fn received(bytes: &[u8], cuts: &[usize], hesitates: bool, keeps: bool) -> (Vec<
     let config = FrameConfig {
         small_read_buffer: 2 << 10,
         read_buffer: 16 << 10,
+        flood_read_buffer: 16 << 10,
         write_buffer: 16 << 10,
         max_frame: 16 << 20,
         max_message: 64 << 20,

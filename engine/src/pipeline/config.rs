@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     EngineError, EngineErrorKind, Stage,
-    frames::{Deflate, FrameConfig, SMALL},
+    frames::{Deflate, FLOOD, FrameConfig, SMALL},
 };
 
 /// How long each stage of an attempt may take.
@@ -95,6 +95,7 @@ impl Default for TungsteniteEngineBuilder {
             frames: FrameConfig {
                 small_read_buffer: SMALL,
                 read_buffer: 16 << 10,
+                flood_read_buffer: FLOOD,
                 write_buffer: 16 << 10,
                 max_frame: 16 << 20,
                 max_message: 64 << 20,
@@ -179,11 +180,13 @@ impl TungsteniteEngineBuilder {
         self
     }
 
-    /// The read buffer of a connection in bytes (default 16 KiB), while much comes. While little does, it is 2 KiB, or
-    /// less where this is less. While frames of 64 KiB and more come it is 128 KiB at least, and while the application
-    /// keeps its messages as fast as they come, there are 32 KiB more.
+    /// The read buffer of a connection in bytes, while much comes (default 16 KiB, and 128 KiB once 128 KiB have come
+    /// without a pause; a size that is set is that of a flood too). While little does, it is 2 KiB, or less where this is
+    /// less. While frames of 64 KiB and more come it is 128 KiB at least, and while the application keeps its messages as
+    /// fast as they come, there may be 32 KiB more.
     pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.frames.read_buffer = bytes;
+        self.frames.flood_read_buffer = bytes;
         self
     }
 

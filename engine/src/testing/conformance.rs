@@ -344,6 +344,7 @@ mod loopback {
                 FrameConfig {
                     small_read_buffer: 4096,
                     read_buffer: 4096,
+                    flood_read_buffer: 4096,
                     write_buffer: 4096,
                     max_frame: 1 << 24,
                     max_message: 1 << 24,

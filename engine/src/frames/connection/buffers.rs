@@ -11,10 +11,10 @@ impl TungsteniteConnection {
     #[cold]
     pub(super) fn give_back(&mut self, quiet: bool) {
         if self.io.is_between_messages() && self.socket.can_write() && self.flush().is_ok() {
-            self.io.appetite().settled();
             if quiet {
                 self.io.appetite().shrank();
             }
+            self.io.appetite().settled();
             self.renew();
             self.io.release();
             self.burst = false;
