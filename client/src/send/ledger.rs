@@ -133,6 +133,8 @@ impl Ledger {
     /// How many watches and exceptions are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
+        let void = self.watched.iter().filter(|(_, watch)| matches!(watch, Watch::Void)).count();
+        assert_eq!(self.void, void);
         (self.watched.len(), self.exceptions.len())
     }
 

@@ -495,6 +495,22 @@ fn what_was_flushed_is_counted_once_the_drivers_own_frames_too() {
     assert_eq!(pump.take_sent(), (1, 3));
 }
 
+#[test]
+fn what_a_successor_has_handed_over_is_flushed_and_counted_after_it_took_its_place() {
+    let (_outbox, mut pump) = open();
+    let (_none, mut successor) = Pump::new(SendLimits::default());
+    let mut sink = Script { flushes: false, ..Script::open() };
+    successor.urgent("hello".into());
+    assert_eq!(poll(&mut successor, &mut sink).unwrap(), PumpState::Blocked);
+    pump.connection_replaced();
+    pump.adopt(successor);
+    assert!(!pump.drained());
+    sink.flushes = true;
+    poll(&mut pump, &mut sink).unwrap();
+    assert!(pump.drained());
+    assert_eq!((sink.flushed, pump.take_sent()), (1, (1, 5)));
+}
+
 /// A flood of large messages must not keep the driver from reading.
 #[test]
 fn rule_6_a_turn_ends_after_so_many_bytes_and_asks_for_another() {

@@ -84,6 +84,42 @@ proptest! {
     }
 }
 
+#[test]
+fn the_marks_tell_of_a_message_next_to_an_exception() {
+    let (mut ledger, marks) = (Ledger::default(), Marks::default());
+    let numbers = [0; 3].map(|_| ledger.number());
+    assert!(ledger.except(numbers[0], SendOutcome::MaybeSent, &marks).is_none());
+    ledger.flushed_below(numbers[2], &marks, &mut Vec::new());
+    assert_eq!(numbers.map(|number| marks.tell_flushed(number)), [false, true, false]);
+}
+
+/// One that waits for long must not make the ledger remember all that came and went behind it.
+#[test]
+fn what_is_kept_of_receipts_grows_with_those_that_wait_and_not_with_time() {
+    let (mut ledger, marks) = (Ledger::default(), Marks::default());
+    let mut ask = |ledger: &mut Ledger| {
+        let number = ledger.number();
+        assert!(ledger.poll(number, Waker::noop()).0.is_pending());
+        number
+    };
+    let [first, second, third] = [0; 3].map(|_| ask(&mut ledger));
+    drop(ledger.except(first, SendOutcome::MaybeSent, &marks));
+    assert_eq!(ledger.kept(), (2, 1), "none is kept in front");
+    drop(ledger.except(third, SendOutcome::MaybeSent, &marks));
+    assert_eq!(ledger.kept(), (1, 2), "nor behind");
+    let mut last = ask(&mut ledger);
+    for _ in 0..1000 {
+        let next = ask(&mut ledger);
+        drop(ledger.except(last, SendOutcome::MaybeSent, &marks));
+        assert_eq!(ledger.poll(last, Waker::noop()).0, Poll::Ready(SendOutcome::MaybeSent));
+        last = next;
+        assert!(ledger.kept().0 <= 4, "{:?}", ledger.kept());
+    }
+    let mut woken = Vec::new();
+    ledger.flushed_below(last + 1, &marks, &mut woken);
+    assert_eq!((woken.len(), ledger.kept()), (2, (0, 2)), "{second} and {last} were flushed");
+}
+
 /// What a thread that sends knows of its messages in the end.
 type Known = Vec<(String, SendOutcome)>;
 
