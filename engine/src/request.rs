@@ -1,6 +1,6 @@
 //! Where to connect, and with what.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{fmt, net::Ipv6Addr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -10,7 +10,7 @@ use crate::{EngineError, EngineErrorKind, Stage};
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Endpoint {
     secure: bool,
-    host: String,
+    host: Arc<str>,
     port: u16,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Endpoint {
 /// A checked request for a connection: URL, headers, subprotocols.
 ///
 /// Everything is checked when it is given, so an engine never meets a malformed one. Paths, queries,
-/// userinfo and header values may be secrets: they never print.
+/// userinfo and header values may be secrets: they never print. Clones share what the URL says.
 ///
 /// ```
 /// use everwire_engine::ConnectRequest;
@@ -62,8 +62,8 @@ impl fmt::Display for Endpoint {
 pub struct ConnectRequest {
     endpoint: Endpoint,
     /// As it goes into the `Host` header.
-    authority: String,
-    path_and_query: String,
+    authority: Arc<str>,
+    path_and_query: Arc<str>,
     headers: HeaderMap,
     /// Of those that were added, in bytes.
     headers_len: usize,
@@ -150,13 +150,13 @@ impl ConnectRequest {
             },
         };
         let path_and_query = match uri.path_and_query().map_or("/", |path| path.as_str()) {
-            "" => "/".to_owned(),
-            query if query.starts_with('?') => format!("/{query}"),
-            path => path.to_owned(),
+            "" => "/".into(),
+            query if query.starts_with('?') => format!("/{query}").into(),
+            path => path.into(),
         };
         let mut request = Self {
-            endpoint: Endpoint { secure, host: host.to_ascii_lowercase(), port },
-            authority: host_and_port.to_owned(),
+            endpoint: Endpoint { secure, host: host.to_ascii_lowercase().into(), port },
+            authority: host_and_port.into(),
             path_and_query,
             headers: HeaderMap::new(),
             headers_len: 0,
