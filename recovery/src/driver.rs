@@ -3,15 +3,20 @@
 //! The loop is three paragraphs: drain, wait, tell. Every input is followed by a full drain before the next.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
     time::{Instant, SystemTime},
 };
 
 use everwire_netmon::{Lifecycle, NetworkStatus};
 use futures_core::Stream;
-use futures_util::StreamExt;
-use tokio::sync::Notify;
+use futures_util::{StreamExt, task::AtomicWaker};
+use tokio::time::Sleep;
 
 use crate::{
     Cause, Decision, Input, Notice, Output, RecoverableClient, RecoveryCore, RecoveryStatus, feed::Feed,
@@ -23,7 +28,7 @@ pub(crate) type Hints<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
 /// What the driver shares with its handles.
 #[derive(Debug)]
 pub(crate) struct Links {
-    pub(crate) retry_now: Notify,
+    pub(crate) retry_now: Bell,
     pub(crate) decisions: Feed<Decision>,
     pub(crate) notices: Feed<Notice>,
     status: Mutex<RecoveryStatus>,
@@ -32,7 +37,7 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn new() -> Self {
         Self {
-            retry_now: Notify::new(),
+            retry_now: Bell::default(),
             decisions: Feed::new(),
             notices: Feed::new(),
             status: Mutex::default(),
@@ -45,6 +50,28 @@ impl Links {
 
     fn set_status(&self, status: RecoveryStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
+
+/// Somebody who has rung is heard once, however often.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    rung: AtomicBool,
+    driver: AtomicWaker,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.driver.wake();
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        self.driver.register(cx.waker());
+        if self.rung.load(Ordering::Acquire) && self.rung.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 }
 
@@ -69,6 +96,7 @@ pub(crate) fn run<C: RecoverableClient>(
     async move {
         let links = &*told.0;
         let mut snapshots = client.snapshots();
+        let mut timer = Timer::default();
         loop {
             while let Some(output) = core.poll_output() {
                 match output {
@@ -93,19 +121,25 @@ pub(crate) fn run<C: RecoverableClient>(
             let timeout = core.poll_timeout();
             // In this order when several are ready: what the client and its user did comes before what we would
             // do. None of them can starve the timer, since each is as rare as a change of state.
-            let input = tokio::select! {
-                biased;
-                snapshot = snapshots.next() => match snapshot {
-                    Some(snapshot) => Input::Snapshot { snapshot, wall: wall() },
-                    None => Input::ClientGone,
-                },
-                () = links.retry_now.notified() => Input::RetryNow,
-                Some(status) = network.next() => Input::Network(status),
-                Some(place) = lifecycle.next() => Input::Lifecycle(place),
-                () = tokio::time::sleep_until(timeout.unwrap_or_else(now).into()), if timeout.is_some() => {
-                    Input::Timeout
+            let input = poll_fn(|cx| {
+                if let Poll::Ready(snapshot) = snapshots.poll_next_unpin(cx) {
+                    return Poll::Ready(match snapshot {
+                        Some(snapshot) => Input::Snapshot { snapshot, wall: wall() },
+                        None => Input::ClientGone,
+                    });
                 }
-            };
+                if links.retry_now.poll(cx).is_ready() {
+                    return Poll::Ready(Input::RetryNow);
+                }
+                if let Poll::Ready(Some(status)) = network.poll_next_unpin(cx) {
+                    return Poll::Ready(Input::Network(status));
+                }
+                if let Poll::Ready(Some(place)) = lifecycle.poll_next_unpin(cx) {
+                    return Poll::Ready(Input::Lifecycle(place));
+                }
+                timer.poll(cx, timeout).map(|()| Input::Timeout)
+            })
+            .await;
 
             let gone = matches!(input, Input::ClientGone);
             core.handle(now(), input);
@@ -119,6 +153,30 @@ pub(crate) fn run<C: RecoverableClient>(
                 return;
             }
         }
+    }
+}
+
+/// One timer of the runtime, which is there while there is a deadline.
+#[derive(Default)]
+struct Timer(Option<(Instant, Pin<Box<Sleep>>)>);
+
+impl Timer {
+    /// The runtime's timer is touched only when the deadline is another one.
+    fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at else {
+            self.0 = None;
+            return Poll::Pending;
+        };
+        let (set, sleep) = self.0.get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(at.into()))));
+        if *set != at {
+            *set = at;
+            sleep.as_mut().reset(at.into());
+        }
+        let poll = sleep.as_mut().poll(cx);
+        if poll.is_ready() {
+            self.0 = None;
+        }
+        poll
     }
 }
 

@@ -87,7 +87,7 @@ impl ConnectionRecoveryHandler {
     /// limits, a stop and being offline give way, and a [`RetryBudget`](crate::RetryBudget) gives no token for it. Does nothing while the client is connected or connecting, and nothing
     /// after a `disconnect` by the user: connect the client itself then.
     pub fn retry_now(&self) {
-        self.inner.links.retry_now.notify_one();
+        self.inner.links.retry_now.ring();
     }
 }
 
