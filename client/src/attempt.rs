@@ -162,18 +162,26 @@ impl<F> fmt::Debug for RequestFn<F> {
 }
 
 /// The erased form that the driver holds.
-pub(crate) type Requests = Arc<
-    dyn Fn(Attempt) -> BoxFuture<'static, Result<ConnectRequest, Box<dyn StdError + Send + Sync>>>
-        + Send
-        + Sync,
->;
+pub(crate) type Requests = Arc<dyn ErasedProvider>;
+
+pub(crate) trait ErasedProvider: Send + Sync {
+    fn request_boxed(
+        self: Arc<Self>,
+        attempt: Attempt,
+    ) -> BoxFuture<'static, Result<ConnectRequest, Box<dyn StdError + Send + Sync>>>;
+}
+
+impl<P: RequestProvider> ErasedProvider for P {
+    fn request_boxed(
+        self: Arc<Self>,
+        attempt: Attempt,
+    ) -> BoxFuture<'static, Result<ConnectRequest, Box<dyn StdError + Send + Sync>>> {
+        Box::pin(async move { self.request(&attempt).await })
+    }
+}
 
 pub(crate) fn erase(provider: impl RequestProvider) -> Requests {
-    let provider = Arc::new(provider);
-    Arc::new(move |attempt| {
-        let provider = Arc::clone(&provider);
-        Box::pin(async move { provider.request(&attempt).await })
-    })
+    Arc::new(provider)
 }
 
 #[cfg(test)]

@@ -144,11 +144,18 @@ impl Lifecycle {
     /// What is to be done next; to be drained after every input.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
-        if output.is_none() {
+        if output.is_none() && !self.is_on_its_way() {
             // Hours may pass until the next one.
             self.outputs = VecDeque::new();
         }
         output
+    }
+
+    /// Whether more is about to happen.
+    const fn is_on_its_way(&self) -> bool {
+        use ConnectionState as S;
+
+        matches!(self.state, S::Connecting | S::Authenticating | S::Disconnecting(_))
     }
 
     /// When [`Input::Timeout`] is due.

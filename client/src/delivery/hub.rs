@@ -148,6 +148,17 @@ impl<E> Hub<E> {
         give(subscriber, item);
     }
 
+    /// The same for what is made only where somebody listens.
+    pub(crate) fn push_with(&mut self, make: impl FnOnce() -> ClientEvent<E>)
+    where
+        E: Clone,
+    {
+        self.look();
+        if self.has_subscribers() {
+            self.push(make());
+        }
+    }
+
     /// The same for an event, which are many: it is moved once where one subscriber listens.
     #[inline]
     pub(crate) fn push_event(&mut self, generation: u64, event: E)

@@ -172,7 +172,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             let opened = AssertUnwindSafe(async {
                 record_stage(&span, SpanStage::Request);
                 at.to(AttemptStage::Request);
-                let request = requests(attempt.clone()).await.map_err(request_error)?;
+                let request = requests.request_boxed(attempt.clone()).await.map_err(request_error)?;
                 record_stage(&span, SpanStage::Engine);
                 at.to(AttemptStage::Dial);
                 engine.connect(request).await

@@ -109,8 +109,14 @@ pub(crate) struct Ends<Ev> {
 }
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
-    pub(crate) fn new(engine: E, decoder: D, settings: Settings<D::Event>, ends: Ends<D::Event>) -> Self {
-        Self {
+    /// Boxed, for a task moves its future some six times, and this one is large.
+    pub(crate) fn new(
+        engine: E,
+        decoder: D,
+        settings: Settings<D::Event>,
+        ends: Ends<D::Event>,
+    ) -> Box<Self> {
+        Box::new(Self {
             engine: Arc::new(engine),
             decoder,
             core: Lifecycle::new(settings.limits, settings.needs_health_check)
@@ -140,12 +146,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             lost_at: None,
             told: false,
             decoding: None,
-        }
+        })
     }
 
     /// Runs until the last handle is gone and the connection is closed. No `async fn`, whose future would hold the driver
     /// twice.
-    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+    pub(crate) fn run(mut self: Box<Self>) -> impl Future<Output = ()> + Send {
         poll_fn(move |cx| {
             let poll = self.poll(cx);
             #[cfg(feature = "metrics")]

@@ -26,8 +26,8 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
                     {
                         self.pump.stop_intake();
                     }
-                    self.snapshots.publish(snapshot.clone());
-                    self.hub.push(ClientEvent::State(Box::new(snapshot)));
+                    self.hub.push_with(|| ClientEvent::State(Box::new(snapshot.clone())));
+                    self.snapshots.publish(snapshot);
                 }
                 Output::Noted(snapshot) => {
                     self.snapshots.publish(snapshot);
