@@ -97,7 +97,7 @@ fn the_marks_tell_of_a_message_next_to_an_exception() {
 #[test]
 fn what_is_kept_of_receipts_grows_with_those_that_wait_and_not_with_time() {
     let (mut ledger, marks) = (Ledger::default(), Marks::default());
-    let mut ask = |ledger: &mut Ledger| {
+    let ask = |ledger: &mut Ledger| {
         let number = ledger.number();
         assert!(ledger.poll(number, Waker::noop()).0.is_pending());
         number
