@@ -45,7 +45,9 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let subprotocol = check_acceptance(&head, &key, request.subprotocols())?;
         let compression = check_extensions(&head.headers, offer)?;
-        let (headers, rest) = (head.headers, rest.freeze());
+        // Without anything behind it, the head's buffer would be kept as long as the connection, for nothing.
+        let rest = if rest.is_empty() { Bytes::new() } else { rest.freeze() };
+        let headers = head.headers;
         return Ok(Answer::Accepted(Accepted { headers, subprotocol, compression, rest }));
     }
     let body = read_body(io, &head, rest).await;
