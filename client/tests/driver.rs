@@ -304,6 +304,84 @@ async fn rule_2_rejects_and_panics_of_handlers_leave_the_connection_alone() {
     assert_eq!(texts, ["boom", "fine"]);
 }
 
+/// §2: where one subscriber is all there is, events are decoded into its batch. It is told the same in the same order as
+/// it would be beside another one, or beside an inline handler.
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_subscriber_is_told_the_same_whoever_listens_beside_it() {
+    let mut told = Vec::new();
+    for (others, handler) in [(0, false), (1, false), (0, true)] {
+        let engine = ScriptedEngine::default();
+        let builder = if handler { builder().on_event(|_| {}) } else { builder() };
+        let client = builder.build(engine.clone()).unwrap();
+        let mut events = client.subscribe().with_rejects();
+        let others: Vec<_> = (0..others).map(|_| client.subscribe()).collect();
+        let (_, mut server) = tokio::join!(
+            client.connect(),
+            Server::accept(&engine).then(async |mut server| {
+                for line in ["early", "garbage", "nothing", "hello a", "one"] {
+                    server.say(line).await;
+                }
+                server
+            })
+        );
+        for line in
+            ["garbage", "two", "nothing", "leaving 9", "three", "hello a", "error 40 401 expired", "four"]
+        {
+            server.say(line).await;
+        }
+        settle().await;
+        assert_eq!(client.health().rejects, 2);
+        let seen = std::iter::from_fn(|| events.next().now_or_never().flatten());
+        told.push(
+            seen.map(|event| match event {
+                ClientEvent::State(snapshot) => snapshot.state.name().to_owned(),
+                event => format!("{event:?}"),
+            })
+            .collect::<Vec<_>>(),
+        );
+        drop(others);
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], told[2]);
+    let is = |what: &str| told[0].iter().position(|told| told.contains(what)).unwrap();
+    let order = [
+        "Authenticating",
+        "\"early\"",
+        "Rejected",
+        "Connected",
+        "Hello",
+        "\"one\"",
+        "\"two\"",
+        "Leaving",
+        "ReconnectSuggested",
+        "\"three\"",
+        "Error(",
+        "Disconnecting",
+    ]
+    .map(is);
+    assert!(order.is_sorted(), "{:#?}", told[0]);
+}
+
+/// The future that a runtime was started with has its turn only after dozens of tasks: a consumer there is not left
+/// behind by them all the same.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_no_task_keeps_up() {
+    const COUNT: usize = 3000;
+    let engine = ScriptedEngine::default().capacity(COUNT);
+    let (client, mut server) = connected(builder(), &engine).await;
+    let mut events = client.subscribe_with(COUNT, SubscriberPolicy::BackPressure);
+    for n in 0..COUNT {
+        server.say(format!("{n}")).await;
+    }
+    let mut most = 0;
+    for n in 0..COUNT {
+        let event = events.recv().await.and_then(ClientEvent::into_event).unwrap();
+        assert_eq!(event, Line::Text(n.to_string()));
+        most = most.max(client.health().delivery_queue);
+    }
+    assert!((1..=256).contains(&most), "{most} events waited");
+}
+
 /// §2 and §7: the error is delivered, what follows it is read, its close code too; then we are closed.
 #[tokio::test(start_paused = true)]
 async fn rule_7_an_error_frame_before_the_close_frame_is_the_reason() {

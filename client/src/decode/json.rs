@@ -68,6 +68,11 @@ impl<T> JsonDecoder<T> {
         self
     }
 
+    #[cold]
+    fn refuse(&self, error: &serde_json::Error, payload: &[u8]) -> Result<Option<T>, DecodeError> {
+        if error.is_data() && self.is_unknown(payload) { Ok(None) } else { Err(redacted(error)) }
+    }
+
     fn is_unknown(&self, payload: &[u8]) -> bool {
         let Some((field, known)) = self.known else { return false };
         let mut json = serde_json::Deserializer::from_slice(payload);
@@ -82,16 +87,19 @@ where
 {
     type Event = T;
 
+    #[inline]
     fn decode(&mut self, message: &Message) -> Result<Option<T>, DecodeError> {
-        let (decoded, payload) = match message {
-            Message::Text(text) => (serde_json::from_str(text), text.as_bytes()),
-            Message::Binary(payload) => (serde_json::from_slice(payload), &payload[..]),
-            _ => return Err(DecodeErrorKind::Unsupported.into()),
-        };
-        match decoded {
-            Ok(event) => Ok(Some(event)),
-            Err(error) if error.is_data() && self.is_unknown(payload) => Ok(None),
-            Err(error) => Err(redacted(&error)),
+        // A large event is moved by each step between serde and its subscriber, so there are few.
+        match message {
+            Message::Text(text) => match serde_json::from_str(text) {
+                Ok(event) => Ok(Some(event)),
+                Err(error) => self.refuse(&error, text.as_bytes()),
+            },
+            Message::Binary(payload) => match serde_json::from_slice(payload) {
+                Ok(event) => Ok(Some(event)),
+                Err(error) => self.refuse(&error, payload),
+            },
+            _ => Err(DecodeErrorKind::Unsupported.into()),
         }
     }
 }

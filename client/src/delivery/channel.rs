@@ -35,6 +35,16 @@ pub(super) struct Inner<E> {
     pub(super) ended: bool,
 }
 
+/// What came of handing a batch over.
+pub(super) struct Given {
+    /// How much of the capacity is in use now.
+    pub(super) in_use: usize,
+    /// Nothing was there before it.
+    pub(super) is_first: bool,
+    /// Whom to wake.
+    pub(super) waker: Option<Waker>,
+}
+
 impl<E> Channel<E> {
     pub(super) fn new(capacity: usize, policy: SubscriberPolicy) -> Self {
         Self {
@@ -58,23 +68,21 @@ impl<E> Channel<E> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a batch over; what had to go for it is put into `evicted`. Tells how much of the capacity is in
-    /// use now, and whom to wake.
-    pub(super) fn hand_over(
-        &self,
-        batch: &mut VecDeque<Item<E>>,
-        evicted: &mut Vec<Item<E>>,
-    ) -> (usize, Option<Waker>) {
+    /// Hands a batch over; what had to go for it is put into `evicted`.
+    pub(super) fn hand_over(&self, batch: &mut Vec<Item<E>>, evicted: &mut Vec<Item<E>>) -> Given {
         let mut inner = self.lock();
         if self.dropped.load(Ordering::Relaxed) {
             drop(inner);
-            evicted.extend(batch.drain(..));
-            return (0, None);
+            evicted.append(batch);
+            return Given { in_use: 0, is_first: true, waker: None };
         }
         let waker = if batch.is_empty() { None } else { inner.consumer.take() };
         inner.bulk += batch.iter().filter(|item| item.is_bulk()).count();
-        if inner.queue.is_empty() {
-            std::mem::swap(&mut inner.queue, batch);
+        let is_first = inner.queue.is_empty();
+        if is_first {
+            // Neither moves an item: one is empty, the other begins at its beginning.
+            let emptied = std::mem::replace(&mut inner.queue, std::mem::take(batch).into());
+            *batch = emptied.into();
         } else {
             inner.queue.extend(batch.drain(..));
         }
@@ -88,7 +96,7 @@ impl<E> Channel<E> {
         while inner.queue.len() - inner.bulk - inner.gaps > SLACK {
             inner.evict(false, evicted);
         }
-        (inner.bulk, waker)
+        Given { in_use: inner.bulk, is_first, waker }
     }
 
     /// Whether there is room. If not, the producer is woken when half of the capacity is free. Displaced

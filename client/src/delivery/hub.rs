@@ -1,7 +1,6 @@
 //! The producer's end, and how subscribers come to it.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -82,32 +81,41 @@ pub(crate) struct Hub<E> {
     subscribers: Vec<Subscriber<E>>,
     /// What had to be dropped, for after the lock; kept for its storage.
     evicted: Vec<Item<E>>,
+    /// So many more times the subscribers are taken for slower than their producer.
+    ahead: u8,
 }
+
+/// For so many batches it is remembered that a subscriber had not taken the one before.
+const AHEAD: u8 = 64;
 
 struct Subscriber<E> {
     channel: Arc<Channel<E>>,
-    batch: VecDeque<Item<E>>,
+    batch: Vec<Item<E>>,
     /// How much of the capacity was in use at the last look; since then it can only have become less.
     in_use: usize,
 }
 
 impl<E> Subscriber<E> {
-    fn flush(&mut self, evicted: &mut Vec<Item<E>>) {
+    /// Hands the batch over, and remembers how far `ahead` the producer is.
+    fn flush(&mut self, evicted: &mut Vec<Item<E>>, ahead: &mut u8) {
         if self.batch.is_empty() {
             return;
         }
-        let (in_use, waker) = self.channel.hand_over(&mut self.batch, evicted);
-        self.in_use = in_use;
+        let given = self.channel.hand_over(&mut self.batch, evicted);
+        self.in_use = given.in_use;
         evicted.clear();
-        if let Some(waker) = waker {
+        if let Some(waker) = given.waker {
             waker.wake();
+        }
+        if !given.is_first {
+            *ahead = AHEAD;
         }
     }
 }
 
 impl<E> Hub<E> {
     pub(crate) fn new(registry: Registry<E>) -> Self {
-        Self { registry, seen: 0, subscribers: Vec::new(), evicted: Vec::new() }
+        Self { registry, seen: 0, subscribers: Vec::new(), evicted: Vec::new(), ahead: 0 }
     }
 
     /// Whether anybody listens. No lock.
@@ -133,12 +141,12 @@ impl<E> Hub<E> {
             .iter_mut()
             .filter(|subscriber| !is_reject || subscriber.channel.rejects.load(Ordering::Acquire));
         let Some(mut subscriber) = wanting.next() else { return };
-        let evicted = &mut self.evicted;
+        let (evicted, ahead) = (&mut self.evicted, &mut self.ahead);
         let mut give = |subscriber: &mut Subscriber<E>, item| {
-            subscriber.batch.push_back(item);
             if subscriber.batch.len() >= BATCH {
-                subscriber.flush(evicted);
+                subscriber.flush(evicted, ahead);
             }
+            subscriber.batch.push(item);
         };
         // All but the last get a clone.
         for next in wanting {
@@ -159,21 +167,29 @@ impl<E> Hub<E> {
         }
     }
 
-    /// The same for an event, which are many: it is moved once where one subscriber listens.
+    /// Whether there is one subscriber and no more, who can be given what is [made in place](Self::push_made).
     #[inline]
-    pub(crate) fn push_event(&mut self, generation: u64, event: E)
-    where
-        E: Clone,
-    {
+    pub(crate) fn has_one(&mut self) -> bool {
         self.look();
-        if let [subscriber] = &mut self.subscribers[..] {
-            subscriber.batch.push_back(Item::Event { generation, event });
-            if subscriber.batch.len() >= BATCH {
-                subscriber.flush(&mut self.evicted);
-            }
-        } else {
-            self.push(Item::Event { generation, event });
+        self.subscribers.len() == 1
+    }
+
+    /// Gives the one subscriber what is made, where it is made: events may be large, and each move of one costs. It may
+    /// be [taken back](Self::pop).
+    #[inline]
+    pub(crate) fn push_made(&mut self, make: impl FnMut() -> Item<E>) -> Option<&Item<E>> {
+        let [subscriber] = &mut self.subscribers[..] else { return None };
+        if subscriber.batch.len() >= BATCH {
+            subscriber.flush(&mut self.evicted, &mut self.ahead);
         }
+        // Room comes first, then the item. By `push` it would be the other way round, and moved once more.
+        subscriber.batch.resize_with(subscriber.batch.len() + 1, make);
+        subscriber.batch.last()
+    }
+
+    /// What was [made](Self::push_made) last.
+    pub(crate) fn pop(&mut self) -> Option<Item<E>> {
+        self.subscribers.first_mut()?.batch.pop()
     }
 
     /// How many items have room with every back-pressure subscriber. To be asked after [`poll_room`](Self::poll_room).
@@ -189,8 +205,15 @@ impl<E> Hub<E> {
     /// Hands over what was pushed, and wakes who waits for it.
     pub(crate) fn flush(&mut self) {
         for subscriber in &mut self.subscribers {
-            subscriber.flush(&mut self.evicted);
+            subscriber.flush(&mut self.evicted, &mut self.ahead);
         }
+    }
+
+    /// Whether a subscriber has lately not taken a batch until the next one. To be asked once for each.
+    pub(crate) const fn is_ahead(&mut self) -> bool {
+        let is_ahead = self.ahead > 0;
+        self.ahead = self.ahead.saturating_sub(1);
+        is_ahead
     }
 
     /// Ready unless a back-pressure subscriber is full: until then nothing more shall be read. Also hands
@@ -204,7 +227,7 @@ impl<E> Hub<E> {
             if !may_wait || subscriber.in_use + subscriber.batch.len() < channel.capacity {
                 continue;
             }
-            subscriber.flush(&mut self.evicted);
+            subscriber.flush(&mut self.evicted, &mut self.ahead);
             let (has_room, in_use, displaced) = subscriber.channel.check_room(cx.waker());
             drop(displaced);
             subscriber.in_use = in_use;
@@ -237,7 +260,7 @@ impl<E> Hub<E> {
         let newcomers = self.registry.newcomers().as_mut().map(std::mem::take).unwrap_or_default();
         self.subscribers.extend(newcomers.into_iter().map(|channel| Subscriber {
             channel,
-            batch: VecDeque::new(),
+            batch: Vec::new(),
             in_use: 0,
         }));
     }

@@ -49,8 +49,10 @@ impl<E> Subscription<E> {
     }
 
     /// The next item, `None` after the client has ended. The same as the stream's `next`.
-    pub async fn recv(&mut self) -> Option<ClientEvent<E>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    // No `async fn`, whose future would move each event once more.
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Option<ClientEvent<E>>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// Appends what there is, at least one and at most `max` items, and waits if there is nothing. Returns how
@@ -69,40 +71,50 @@ impl<E> Subscription<E> {
         .await
     }
 
+    /// Large events are moved here, so it is inlined, and does nothing between taking one out and giving it away.
+    #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<ClientEvent<E>>> {
         // Otherwise a consumer that is never ahead of a flood would starve its neighbours.
         let budget = if self.paid == 0 { Some(ready!(coop::poll_proceed(cx))) } else { None };
-        if self.batch.is_empty() {
-            let mut inner = self.channel.lock();
-            let producer = inner.take_batch(&mut self.batch, self.channel.capacity);
-            let mut displaced = None;
-            if self.batch.is_empty() {
-                if inner.ended {
-                    return Poll::Ready(None);
-                }
-                if !inner.consumer.as_ref().is_some_and(|kept| kept.will_wake(cx.waker())) {
-                    displaced = inner.consumer.replace(cx.waker().clone());
-                }
+        if self.batch.is_empty() && !ready!(self.poll_batch(cx)) {
+            return Poll::Ready(None);
+        }
+        match budget {
+            Some(budget) => {
+                budget.made_progress();
+                self.paid = STRIDE - 1;
             }
-            drop(inner);
-            drop(displaced);
-            if let Some(producer) = producer {
-                producer.wake();
-            }
+            None => self.paid -= 1,
         }
         match self.batch.pop_front() {
-            Some(item) => {
-                match budget {
-                    Some(budget) => {
-                        budget.made_progress();
-                        self.paid = STRIDE - 1;
-                    }
-                    None => self.paid -= 1,
-                }
-                Poll::Ready(Some(item.into()))
+            Some(Item::Event { generation, event }) => {
+                Poll::Ready(Some(ClientEvent::Event { generation, event }))
             }
+            Some(item) => Poll::Ready(Some(item.into())),
             None => Poll::Pending,
         }
+    }
+
+    /// Takes the next batch, of one item at least. `false` after the client has ended.
+    #[inline(never)]
+    fn poll_batch(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        let mut inner = self.channel.lock();
+        let producer = inner.take_batch(&mut self.batch, self.channel.capacity);
+        let mut displaced = None;
+        if self.batch.is_empty() {
+            if inner.ended {
+                return Poll::Ready(false);
+            }
+            if !inner.consumer.as_ref().is_some_and(|kept| kept.will_wake(cx.waker())) {
+                displaced = inner.consumer.replace(cx.waker().clone());
+            }
+        }
+        drop(inner);
+        drop(displaced);
+        if let Some(producer) = producer {
+            producer.wake();
+        }
+        if self.batch.is_empty() { Poll::Pending } else { Poll::Ready(true) }
     }
 }
 

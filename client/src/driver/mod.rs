@@ -19,6 +19,7 @@ mod timers;
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -26,7 +27,7 @@ use std::{
 
 use everwire_engine::{CloseFrame, Engine};
 use everwire_ping::PingController;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::yield_now};
 
 use self::{attempt::Connection, read::Read, settle::Waiting, successor::Successor, timers::Timer};
 use crate::{
@@ -44,10 +45,9 @@ use crate::{
 
 /// How many messages are read before the rest of the driver, and then other tasks, get their turn.
 const READ_BATCH: usize = 64;
-/// How many turns a poll may take before it yields to the runtime.
+/// How many turns a poll may take before it yields to the runtime. It is one while somebody listens: what is handed over
+/// shall be read while it is still in the processor's caches.
 const TURNS: usize = 8;
-/// The same while somebody listens: what is handed over shall be read while it is still in the processor's caches.
-const LISTENED_TURNS: usize = 2;
 
 /// See the module's documentation.
 pub(crate) struct Driver<E: Engine, D: EventDecoder> {
@@ -166,7 +166,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for turn in 1..=TURNS {
+        for _ in 0..TURNS {
             self.told = false;
             // The user's word comes first: it interrupts whatever is under way.
             let mut moved = self.poll_commands(cx);
@@ -189,12 +189,18 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             if !moved && !self.told && read != Read::More {
                 return Poll::Pending;
             }
-            if listened && turn == LISTENED_TURNS {
+            if listened {
                 break;
             }
         }
         // There is more to do, but other tasks have a right to the thread.
-        cx.waker().wake_by_ref();
+        if self.hub.is_ahead() {
+            // The future that a runtime was started with has its turn only after dozens of others, unless they wait for
+            // the runtime as this does.
+            let _ = pin!(yield_now()).poll(cx);
+        } else {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 

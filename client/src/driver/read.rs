@@ -16,7 +16,7 @@ use crate::{
     DisconnectionSource, ServerReason,
     core::Input,
     decode::{DecodeError, DecodeErrorKind, EventDecoder, Reject, WsEvent as _},
-    delivery::ClientEvent,
+    delivery::{ClientEvent, Item},
 };
 
 /// What a look at the socket has brought.
@@ -35,6 +35,17 @@ pub(super) struct Decoding {
     generation: u64,
     is_text: bool,
     len: usize,
+}
+
+impl Decoding {
+    #[inline]
+    fn of(generation: u64, message: &Message) -> Self {
+        Self { generation, is_text: matches!(message, Message::Text(_)), len: message.len() }
+    }
+
+    const fn reject(self, error: DecodeError) -> Reject {
+        Reject { is_text: self.is_text, len: self.len, error }
+    }
 }
 
 impl<E: Engine, D: EventDecoder> Driver<E, D> {
@@ -87,10 +98,10 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     /// The message is rejected, and reading goes on. What else panics is no business of ours.
     #[cold]
     pub(super) fn decoder_panicked(&mut self, panic: Box<dyn Any + Send>) {
-        let Some(Decoding { generation, is_text, len }) = self.decoding.take() else { resume_unwind(panic) };
+        let Some(decoding) = self.decoding.take() else { resume_unwind(panic) };
         tracing::error!(panic = words(&*panic), "the event decoder panicked");
         let error = DecodeError::new(DecodeErrorKind::Panicked);
-        self.rejected(generation, Reject { is_text, len, error });
+        self.rejected(decoding.generation, decoding.reject(error));
     }
 
     /// Whether reading waits for the application. While it does, the pong deadline does not run: a pong that
@@ -163,7 +174,49 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         if let Some(renewing) = &connection.renewing {
             renewing.deliver(&message);
         }
-        let Some(event) = self.decode_event(generation, message) else { return };
+        if self.settings.handler.is_none() && self.hub.has_one() {
+            self.decode_in_place(generation, message);
+        } else if let Some(event) = self.decode_event(generation, message) {
+            self.decoded(generation, event);
+        }
+    }
+
+    /// Nearly all events mean nothing to the client, and one subscriber is what there is. Each step between decoder and
+    /// subscriber would be a move, and events may be large.
+    #[inline]
+    fn decode_in_place(&mut self, generation: u64, message: Message) {
+        let decoding = Decoding::of(generation, &message);
+        self.decoding = Some(decoding);
+        let (decoder, mut message, mut refused) = (&mut self.decoder, Some(message), None);
+        let item = self.hub.push_made(|| {
+            let Some(message) = message.take() else { return Item::Gap(0) };
+            match decoder.decode_owned(message) {
+                Ok(Some(event)) => Item::Event { generation, event },
+                Ok(None) => Item::Gap(0),
+                Err(error) => {
+                    refused = Some(error);
+                    Item::Gap(0)
+                }
+            }
+        });
+        self.decoding = None;
+        if let Some(Item::Event { event, .. }) = item
+            && event.health_check_info().is_none()
+            && event.error().is_none()
+            && event.going_away().is_none()
+        {
+            return;
+        }
+        // Taken back, for others come before it.
+        if let Some(Item::Event { event, .. }) = self.hub.pop() {
+            self.decoded(generation, event);
+        } else if let Some(error) = refused {
+            self.rejected(generation, decoding.reject(error));
+        }
+    }
+
+    #[inline]
+    fn decoded(&mut self, generation: u64, event: D::Event) {
         // Connected is announced before the event that made it so is delivered.
         if let Some(info) = event.health_check_info() {
             self.tell(Input::HealthCheck { generation, info });
@@ -175,19 +228,14 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     /// follows it with [`decoder_panicked`](Self::decoder_panicked).
     #[inline]
     pub(super) fn decode_event(&mut self, generation: u64, message: Message) -> Option<D::Event> {
-        let decoding =
-            Decoding { generation, is_text: matches!(message, Message::Text(_)), len: message.len() };
+        let decoding = Decoding::of(generation, &message);
         self.decoding = Some(decoding);
         let decoded = self.decoder.decode_owned(message);
         self.decoding = None;
-        match decoded {
-            Ok(event) => event,
-            Err(error) => {
-                let Decoding { generation, is_text, len } = decoding;
-                self.rejected(generation, Reject { is_text, len, error });
-                None
-            }
-        }
+        decoded.unwrap_or_else(|error| {
+            self.rejected(generation, decoding.reject(error));
+            None
+        })
     }
 
     /// Delivers an event, and tells the core what else it means.
@@ -214,7 +262,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             tracing::error!(panic = words(&*panic), "the event handler panicked; the connection stays");
         }
         if self.hub.has_subscribers() {
-            self.hub.push_event(generation, event);
+            self.hub.push(Item::Event { generation, event });
         }
     }
 
