@@ -17,7 +17,7 @@ use futures_sink::Sink;
 use self::in_flight::InFlight;
 use super::{
     NotSentReason, SendClass, SendLimits, SendOutcome,
-    outbox::{Entry, Gate, Intake, Outbox, Ticket},
+    outbox::{Entry, Gate, Intake, Outbox, Shared, Ticket},
 };
 
 /// How much one poll hands over before it flushes. More goes into the next poll, so that reading and timers
@@ -258,15 +258,15 @@ impl Pump {
         let outbox = self.outbox.clone();
         let mut shared = outbox.lock();
         shared.refuse_waiters(&mut self.wakers, |_, expires_at| expired(expires_at));
-        let here = self.taken.iter().map(|entry| &entry.ticket);
-        let there = shared.queue.iter().map(|entry| &entry.ticket);
-        let queued = here.chain(there).filter_map(|ticket| ticket.expires_at).min();
-        shared.earliest = match (queued, shared.line.earliest()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        shared.earliest = self.first_expiry(&shared);
         drop(shared);
         self.settle(None);
+    }
+
+    /// When the first of all that waits expires. What is in flight waits no more, unless it is lost.
+    pub(super) fn first_expiry(&self, shared: &Shared) -> Option<Instant> {
+        let entries = self.taken.iter().chain(&shared.queue);
+        entries.filter_map(|entry| entry.ticket.expires_at).chain(shared.line.earliest()).min()
     }
 
     /// Accepts nothing more until [`connection_lost`](Self::connection_lost); what is queued still flows.

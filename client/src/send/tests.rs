@@ -677,6 +677,27 @@ fn refused_messages_print_no_payload() {
     assert!(!format!("{error} {error:?}").contains("s3cret"));
 }
 
+/// What is in flight cannot expire. When it comes back, it can again, though others have expired meanwhile.
+#[tokio::test(start_paused = true)]
+async fn rule_6_what_comes_back_from_a_lost_or_replaced_connection_still_expires() {
+    for lose in [Pump::connection_lost, Pump::connection_replaced] {
+        let (outbox, mut pump) = open();
+        let (start, ttl) = (now(), Duration::from_secs(5));
+        let mut again = outbox.try_push("a".into(), SendClass::Idempotent { ttl }).unwrap();
+        let hold = SendClass::Hold { ttl: Duration::from_secs(1) };
+        let other = outbox.try_push("b".into(), hold).unwrap();
+        poll(&mut pump, &mut Script { room: 1, ..Script::default() }).unwrap();
+        pump.expire(start + Duration::from_secs(1));
+        assert_eq!(outcome(other), Some(SendOutcome::NotSent(NotSentReason::Expired)));
+        assert_eq!(pump.next_expiry(), None, "no timer is set for what is in flight");
+        lose(&mut pump);
+        assert_eq!(pump.next_expiry(), Some(start + ttl));
+        pump.expire(start + ttl);
+        assert_eq!((&mut again).now_or_never(), Some(SendOutcome::MaybeSent));
+        assert_eq!(outbox.depth(), (0, 0));
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     TryPush(SendClass, usize),
@@ -898,6 +919,10 @@ impl World {
         }
         let (messages, bytes) = self.outbox.depth();
         assert!(messages <= LIMITS.messages && (bytes <= LIMITS.bytes || messages == 1));
+        let shared = self.outbox.lock();
+        let first = self.pump.first_expiry(&shared);
+        let in_time = first.is_none_or(|first| shared.earliest.is_some_and(|earliest| earliest <= first));
+        assert!(in_time, "the timer is set for {:?}, and {first:?} waits", shared.earliest);
     }
 
     async fn run(mut self, steps: Vec<Step>) {
@@ -907,6 +932,8 @@ impl World {
                 // The waker is not looked at in this test, so the driver asks for the time to wake anew.
                 self.pump.poll_closed(&Context::from_waker(Waker::noop()));
                 self.pump.expire(now());
+                let first = self.pump.first_expiry(&self.outbox.lock());
+                assert!(first.is_none_or(|at| at > now()), "what has expired still waits");
             }
             self.step(step);
             self.ask();

@@ -56,6 +56,9 @@ impl Pump {
         let again = self.in_flight.lose(|number| self.settled.push((number, SendOutcome::MaybeSent)));
         self.freed.0 += messages - again.len();
         self.freed.1 += bytes;
+        // In flight it did not count among what may expire. The `settle` that follows has the timer set for it.
+        let first = again.iter().filter_map(|entry| entry.ticket.expires_at).min();
+        self.outbox.lock().note_expiry(first);
         for mut entry in again.into_iter().rev() {
             self.freed.1 -= entry.message.len();
             entry.ticket.attempted = true;
