@@ -152,7 +152,8 @@ impl<Ev> Client<Ev> {
     /// known not to be.
     ///
     /// By default a message fails fast while the client is not connected; see [`Outgoing`] for the other
-    /// classes. Dropping the future before it has found room withdraws the message; after that it is sent all
+    /// classes. One that may not be sent at all, or is a close frame, is refused at once, and the connection stays
+    /// ([`Invalid`](crate::NotSentReason::Invalid), [`CloseFrame`](crate::NotSentReason::CloseFrame)). Dropping the future before it has found room withdraws the message; after that it is sent all
     /// the same.
     pub async fn send(&self, message: impl Into<Outgoing>) -> SendOutcome {
         self.queue(message).await.await
@@ -168,8 +169,8 @@ impl<Ev> Client<Ev> {
     /// Queues a message if there is room now.
     ///
     /// # Errors
-    /// [`TrySendError`] gives the message back and says why: the queue is full, the client is not connected, or
-    /// it has ended.
+    /// [`TrySendError`] gives the message back and says why: the queue is full, the client is not connected or is
+    /// disconnecting, the message was for another connection or may not be sent at all, or the client has ended.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, TrySendError> {
         let Outgoing { message, class } = message.into();
         self.shared.outbox.try_push(message, class)

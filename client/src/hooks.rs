@@ -15,7 +15,7 @@ use std::{
 use everwire_engine::Message;
 use futures_core::future::BoxFuture;
 
-use crate::{Attempt, AuthenticationError, Credentials, HealthCheckInfo};
+use crate::{Attempt, AuthenticationError, Credentials, HealthCheckInfo, NotSentReason};
 
 /// How many messages of a hook wait to leave.
 pub(crate) const LANE: usize = 1024;
@@ -45,6 +45,10 @@ impl Lane {
     }
 
     fn send(&self, message: Message) -> bool {
+        if let Some(reason) = NotSentReason::against(&message) {
+            tracing::warn!(%reason, "a message of a hook was refused");
+            return false;
+        }
         let mut state = self.lock();
         if state.ended || state.outgoing.len() == LANE {
             return false;
@@ -127,7 +131,8 @@ pub struct HandshakeHandle {
 impl HandshakeHandle {
     /// Sends a message before everything that is queued. Messages sent here keep their order.
     ///
-    /// `false` says that it will not be sent: the connection is gone, or 1,024 messages wait already.
+    /// `false` says that it will not be sent: the connection is gone, 1,024 messages wait already, or it is one that may
+    /// not be sent, as [`Message::check`] says, or a close frame, which is the client's to send.
     pub fn send(&self, message: impl Into<Message>) -> bool {
         self.lane.send(message.into())
     }
@@ -185,7 +190,8 @@ impl ConnectionScope {
 
     /// Sends a message over this connection and no other, before everything that is queued.
     ///
-    /// `false` says that it will not be sent: the connection is gone, or 1,024 messages wait already.
+    /// `false` says that it will not be sent: the connection is gone, 1,024 messages wait already, or it is one that may
+    /// not be sent, as [`Message::check`] says, or a close frame, which is the client's to send.
     pub fn send(&self, message: impl Into<Message>) -> bool {
         self.lane.send(message.into())
     }

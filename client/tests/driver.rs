@@ -611,6 +611,51 @@ async fn rule_6_a_disconnect_that_overrides_a_close_stops_the_intake() {
     assert_eq!(outcome, SendOutcome::NotSent(NotSentReason::Disconnected));
 }
 
+/// §6: what nobody may send is refused when it is given, by handles and hooks; the connection stays, and nobody hears of
+/// it.
+#[tokio::test(start_paused = true)]
+async fn rule_6_what_nobody_may_send_is_refused_and_the_connection_stays() {
+    let invalid = || Message::Ping(vec![0; 126].into());
+    let close = |code| Message::close(code, "mine");
+    let taken = Arc::new(AtomicU32::new(0));
+    let (early, late) = (Arc::clone(&taken), Arc::clone(&taken));
+    let count = |taken: &AtomicU32, accepted: bool| taken.fetch_add(u32::from(accepted), Ordering::Relaxed);
+    let builder = builder()
+        .on_connection_established(move |handle| {
+            for bad in [invalid(), close(CloseCode::ABNORMAL), close(CloseCode::NORMAL)] {
+                count(&early, handle.send(bad));
+            }
+            count(&early, handle.send("auth"));
+            async { Ok(()) }
+        })
+        .on_connected(move |scope| {
+            count(&late, scope.send(invalid()));
+            count(&late, scope.send(close(CloseCode::NORMAL)));
+            async {}
+        });
+    let engine = ScriptedEngine::default();
+    let (client, mut server) = connected(builder, &engine).await;
+    let before = client.state();
+    for (bad, reason) in [
+        (invalid(), NotSentReason::Invalid),
+        (close(CloseCode::ABNORMAL), NotSentReason::CloseFrame),
+        (close(CloseCode::NORMAL), NotSentReason::CloseFrame),
+    ] {
+        assert_eq!(client.send(bad.clone()).await, SendOutcome::NotSent(reason));
+        let again = Outgoing::from(bad.clone()).idempotent(Duration::from_secs(3600));
+        let refused = client.try_send(again).unwrap_err();
+        assert_eq!((refused.message, refused.reason), (bad, reason));
+        settle().await;
+    }
+    assert_eq!(client.send("next").await, SendOutcome::Flushed);
+    for expected in ["auth", "next"] {
+        assert_eq!(server.text().await, expected);
+    }
+    let after = client.state();
+    assert_eq!((after.state.name(), after.generation), (before.state.name(), before.generation));
+    assert_eq!((after.state.name(), taken.load(Ordering::Relaxed)), ("Connected", 1));
+}
+
 /// §8.6: work started in `on_connected` is cancelled with its connection.
 #[tokio::test(start_paused = true)]
 async fn rule_8_6_on_connected_work_ends_with_its_connection() {

@@ -58,7 +58,10 @@ pub trait Engine: Send + Sync + 'static {
 /// - A received [`Message::Close`] is the last item; `None` follows. An error, too, is the last item.
 /// - **Closing** with a code is sending [`Message::Close`] and reading until `None`; who needs a bound on the
 ///   time it takes drops the connection when the bound has passed.
-/// - What may not be sent, as [`Message::check`] says, is refused by `start_send`, and the connection stays.
+/// - What may not be sent, as [`Message::check`] says, is refused by `start_send`, and the connection stays. So does one
+///   that takes no message of that size: [`InvalidRequest`](crate::EngineErrorKind::InvalidRequest) and
+///   [`TooLarge`](crate::EngineErrorKind::TooLarge) of `start_send` are for that message alone, of which nothing was
+///   sent. Any other error is the end.
 /// - Protocol pings are answered by the connection; the application sees them for information only.
 /// - **Flushing**: a message is on its way when `poll_flush` returns `Ready(Ok)` after its `start_send`.
 /// - **Dropping** releases the socket at once.

@@ -191,6 +191,9 @@ impl Outbox {
 
     /// Queues a message if there is room at once.
     pub(crate) fn try_push(&self, message: Message, class: SendClass) -> Result<Receipt, TrySendError> {
+        if let Some(reason) = NotSentReason::against(&message) {
+            return Err(TrySendError::new(message, reason));
+        }
         let expires_at = expiry(class);
         let mut shared = self.lock();
         let full = || (!shared.has_room(message.len())).then_some(NotSentReason::Full);

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use everwire_engine::{EngineError, EngineErrorKind, Message};
+use everwire_engine::{EngineError, Message};
 use futures_sink::Sink;
 
 use self::in_flight::InFlight;
@@ -200,12 +200,16 @@ impl Pump {
             *bytes = bytes.saturating_sub(len.max(1));
             let again = matches!(ticket.class, SendClass::Idempotent { .. }).then(|| message.clone());
             let handed = Pin::new(&mut *sink).start_send(message);
+            if let (Some(number), Err(error)) = (ticket.number, &handed)
+                && let Some(reason) = NotSentReason::refused(error)
+            {
+                // It alone: the connection stays. The next one would refuse it too, so it is not sent again.
+                let outcome = if ticket.attempted { SendOutcome::MaybeSent } else { not_sent(reason) };
+                self.settled_as(number, len, outcome);
+                continue;
+            }
             match ticket.number {
                 None => self.in_flight.note_own(len),
-                // It would end the next connection too; so it is not sent again.
-                Some(number) if handed.as_ref().is_err_and(is_too_large) => {
-                    self.settled_as(number, len, not_sent(NotSentReason::TooLarge));
-                }
                 Some(number) => {
                     self.in_flight.note(number, len);
                     if let Some(message) = again {
@@ -382,10 +386,6 @@ impl fmt::Debug for Pump {
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }
-}
-
-fn is_too_large(error: &EngineError) -> bool {
-    matches!(error.kind(), EngineErrorKind::TooLarge { .. })
 }
 
 const fn not_sent(reason: NotSentReason) -> SendOutcome {

@@ -45,7 +45,11 @@ impl Future for Push<'_> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
         let this = self.get_mut();
-        let bytes = this.message.as_ref().expect("a future is not polled after it was ready").len();
+        let message = this.message.as_ref().expect("a future is not polled after it was ready");
+        let bytes = message.len();
+        if let Some(reason) = NotSentReason::against(message) {
+            return this.refused(reason);
+        }
         let mut shared = this.outbox.lock();
         if this.waiter.is_none() && shared.refusal(this.class).is_none() && shared.has_room(bytes) {
             // Nearly always.

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use everwire_engine::Message;
+use everwire_engine::{EngineError, EngineErrorKind, Message};
 
 use super::outbox::Outbox;
 
@@ -59,8 +59,36 @@ pub enum NotSentReason {
     Full,
     /// The connection refuses messages of this size.
     TooLarge,
+    /// Nobody may send it, as [`Message::check`] says (a ping or pong of more than 125 bytes), or the connection says.
+    /// Said when it is given, connected or not.
+    Invalid,
+    /// It is a close frame, which ends the connection behind the client's back: call
+    /// [`disconnect`](crate::Client::disconnect) instead. [`close_codes`](crate::ClientBuilder::close_codes) chooses
+    /// its code. Said when it is given, connected or not.
+    CloseFrame,
     /// The client has ended.
     ClientGone,
+}
+
+impl NotSentReason {
+    /// Why no application may send this. Of data only the kind is looked at.
+    #[inline]
+    pub(crate) fn against(message: &Message) -> Option<Self> {
+        match message {
+            Message::Text(_) | Message::Binary(_) => None,
+            Message::Close(_) => Some(Self::CloseFrame),
+            _ => message.check().is_err().then_some(Self::Invalid),
+        }
+    }
+
+    /// Why the connection refuses this one message; `None` when the error ends the connection.
+    pub(super) fn refused(error: &EngineError) -> Option<Self> {
+        match error.kind() {
+            EngineErrorKind::InvalidRequest => Some(Self::Invalid),
+            EngineErrorKind::TooLarge { .. } => Some(Self::TooLarge),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for NotSentReason {
@@ -72,6 +100,8 @@ impl fmt::Display for NotSentReason {
             Self::Expired => "no connection came within its time to live",
             Self::Full => "the send queue is full",
             Self::TooLarge => "it is larger than the connection allows",
+            Self::Invalid => "nobody may send it: `Message::check` says what is wrong with it",
+            Self::CloseFrame => "it is a close frame: call `disconnect`, which sends one",
             Self::ClientGone => "the client has ended",
         })
     }
@@ -141,8 +171,9 @@ pub struct TrySendError {
     /// The message.
     pub message: Message,
     /// Why it was refused: [`Full`](NotSentReason::Full), [`NotConnected`](NotSentReason::NotConnected),
-    /// [`Disconnected`](NotSentReason::Disconnected) while a disconnect of the user is under way, or
-    /// [`ClientGone`](NotSentReason::ClientGone).
+    /// [`Disconnected`](NotSentReason::Disconnected) while a disconnect of the user is under way,
+    /// [`OtherConnection`](NotSentReason::OtherConnection), [`Invalid`](NotSentReason::Invalid),
+    /// [`CloseFrame`](NotSentReason::CloseFrame), or [`ClientGone`](NotSentReason::ClientGone).
     pub reason: NotSentReason,
 }
 

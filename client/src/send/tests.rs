@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use everwire_engine::{EngineError, EngineErrorKind, Limit, Message, Stage};
+use everwire_engine::{CloseCode, EngineError, EngineErrorKind, Limit, Message, Stage};
 use futures_sink::Sink;
 use futures_util::FutureExt;
 use proptest::prelude::*;
@@ -27,6 +27,7 @@ use super::{
 
 const HOLD: SendClass = SendClass::Hold { ttl: Duration::from_secs(60) };
 const IDEMPOTENT: SendClass = SendClass::Idempotent { ttl: Duration::from_secs(60) };
+const TOO_LARGE: EngineErrorKind = EngineErrorKind::TooLarge { what: Limit::Message, size: 4, max: 3 };
 const DISCONNECTED: SendOutcome = SendOutcome::NotSent(NotSentReason::Disconnected);
 
 /// A connection that takes what the test lets it take.
@@ -37,7 +38,8 @@ struct Script {
     /// Whether a flush goes through.
     flushes: bool,
     dead: bool,
-    too_large: Option<usize>,
+    /// Messages of more bytes than this, with what.
+    refuses: Option<(usize, EngineErrorKind)>,
     fed: Vec<Message>,
     flushed: usize,
     flushes_done: usize,
@@ -67,8 +69,7 @@ impl Sink<Message> for Script {
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), EngineError> {
         self.check()?;
-        if let Some(max) = self.too_large.filter(|max| message.len() > *max) {
-            let kind = EngineErrorKind::TooLarge { what: Limit::Message, size: message.len(), max };
+        if let Some((_, kind)) = self.refuses.filter(|(max, _)| message.len() > *max) {
             return Err(EngineError::new(kind, Stage::Open));
         }
         self.room -= 1;
@@ -607,25 +608,83 @@ fn only_what_was_flushed_is_flushed() {
 }
 
 #[test]
-fn a_message_too_large_for_the_connection_is_not_sent_again_and_again() {
-    let (outbox, mut pump) = open();
-    let receipt = outbox.try_push("too large".into(), IDEMPOTENT).unwrap();
-    let mut sink = Script { too_large: Some(3), ..Script::open() };
-    poll(&mut pump, &mut sink).unwrap_err();
-    pump.connection_lost();
-    assert_eq!(outcome(receipt), Some(SendOutcome::NotSent(NotSentReason::TooLarge)));
-    assert_eq!(outbox.depth(), (0, 0));
+fn what_nobody_may_send_is_refused_when_it_is_given_and_given_back() {
+    let invalid = Message::Ping(vec![0; 126].into());
+    let close = |code| Message::close(code, "mine");
+    let bad = [
+        (invalid, NotSentReason::Invalid),
+        (close(CloseCode::ABNORMAL), NotSentReason::CloseFrame),
+        (close(CloseCode::NORMAL), NotSentReason::CloseFrame),
+    ];
+    for gate in [Gate::Closed, Gate::Open] {
+        for (message, reason) in &bad {
+            let (outbox, mut pump) = Pump::new(SendLimits::default());
+            pump.set_gate(gate);
+            for class in [SendClass::FailFast, IDEMPOTENT] {
+                let refused = outbox.try_push(message.clone(), class).unwrap_err();
+                assert_eq!((&refused.message, refused.reason), (message, *reason));
+                let pushed = outbox.push(message.clone(), class).now_or_never();
+                assert_eq!(pushed.and_then(outcome), Some(SendOutcome::NotSent(*reason)));
+            }
+            assert_eq!(outbox.depth(), (0, 0));
+        }
+        let (outbox, mut pump) = open();
+        pump.set_gate(gate);
+        let ping = Message::Ping(vec![0; 125].into());
+        assert!(outbox.try_push(ping, HOLD).is_ok(), "what may be sent is not refused");
+    }
 }
 
 #[test]
-fn a_message_that_was_refused_is_not_flushed_with_those_behind_it() {
+fn a_message_that_the_connection_refuses_is_not_sent_again_and_the_connection_stays() {
+    for (kind, reason) in
+        [(TOO_LARGE, NotSentReason::TooLarge), (EngineErrorKind::InvalidRequest, NotSentReason::Invalid)]
+    {
+        let (outbox, mut pump) = open();
+        let refused = outbox.try_push("refused".into(), IDEMPOTENT).unwrap();
+        let mut sink = Script { refuses: Some((3, kind)), ..Script::open() };
+        assert_eq!(poll(&mut pump, &mut sink).unwrap(), PumpState::Idle);
+        assert_eq!(outcome(refused), Some(SendOutcome::NotSent(reason)));
+        assert_eq!(outbox.depth(), (0, 0));
+        assert!(pump.drained() && sink.fed.is_empty());
+    }
+}
+
+#[test]
+fn an_error_that_is_not_for_one_message_ends_the_connection() {
     let (outbox, mut pump) = open();
-    let refused = outbox.try_push("too large".into(), SendClass::FailFast).unwrap();
-    let behind = outbox.try_push("x".into(), SendClass::FailFast).unwrap();
-    let mut sink = Script { too_large: Some(3), ..Script::open() };
-    poll(&mut pump, &mut sink).unwrap_err();
+    let receipt = outbox.try_push("half".into(), SendClass::FailFast).unwrap();
+    let mut sink = Script { refuses: Some((3, EngineErrorKind::Io)), ..Script::open() };
+    assert_eq!(poll(&mut pump, &mut sink).unwrap_err().kind(), EngineErrorKind::Io);
+    pump.connection_lost();
+    assert_eq!(outcome(receipt), Some(SendOutcome::MaybeSent));
+    // What is the client's own is not left out: the connection is nothing without it.
+    pump.set_open(true);
+    pump.urgent("auth".into());
+    let mut sink = Script { refuses: Some((3, TOO_LARGE)), ..Script::open() };
+    assert_eq!(poll(&mut pump, &mut sink).unwrap_err().kind(), TOO_LARGE);
+}
+
+#[test]
+fn a_message_that_an_earlier_connection_had_may_have_arrived_though_this_one_refuses_it() {
+    let (outbox, mut pump) = open();
+    let receipt = outbox.try_push("large".into(), IDEMPOTENT).unwrap();
+    poll(&mut pump, &mut Script { flushes: false, ..Script::open() }).unwrap();
+    pump.connection_lost();
+    pump.set_open(true);
+    poll(&mut pump, &mut Script { refuses: Some((3, TOO_LARGE)), ..Script::open() }).unwrap();
+    assert_eq!(outcome(receipt), Some(SendOutcome::MaybeSent));
+}
+
+#[test]
+fn a_message_that_was_refused_is_not_flushed_with_those_around_it() {
+    let (outbox, mut pump) = open();
+    let [before, refused, behind] =
+        ["x", "too large", "y"].map(|text| outbox.try_push(text.into(), SendClass::FailFast).unwrap());
+    let mut sink = Script { refuses: Some((3, TOO_LARGE)), ..Script::open() };
     poll(&mut pump, &mut sink).unwrap();
-    assert_eq!(outcome(behind), Some(SendOutcome::Flushed));
+    assert_eq!(sink.texts(), ["x", "y"]);
+    assert_eq!([before, behind].map(outcome), [Some(SendOutcome::Flushed); 2]);
     assert_eq!(outcome(refused), Some(SendOutcome::NotSent(NotSentReason::TooLarge)));
 }
 
