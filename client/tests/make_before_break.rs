@@ -16,7 +16,7 @@ use std::{
 
 use everwire_client::{
     Client, ClientEvent, CloseCode, ConnectionState, Credentials, EngineErrorKind, Message, Outgoing,
-    Replacement, RequestError, Requests, SendOutcome, Subscription, credentials_fn,
+    Replacement, RequestError, Requests, SendOutcome, SubscriberPolicy, Subscription, credentials_fn,
     reliable::{ReliableLimits, ReliableReceiver, ReliableSender},
     testing::{Line, Lines, Server},
 };
@@ -189,7 +189,7 @@ async fn rule_2a_a_hand_over_takes_no_longer_than_a_close() {
 async fn rule_2a_what_arrived_on_the_old_one_waits_for_a_slow_application() {
     let engine = ScriptedEngine::default();
     let (client, mut old) = connected(builder(), &engine).await;
-    let mut events = client.subscribe_with(4, everwire_client::SubscriberPolicy::BackPressure);
+    let mut events = client.subscribe_with(4, SubscriberPolicy::BackPressure);
     client.replace();
     let mut new = Server::accept_and_greet(&engine, "b").await;
     settle().await;
@@ -207,6 +207,41 @@ async fn rule_2a_what_arrived_on_the_old_one_waits_for_a_slow_application() {
     }
     let expected: Vec<_> = (0..40).map(|n| format!("old {n}")).chain(["new".to_owned()]).collect();
     assert_eq!(texts, expected);
+}
+
+/// §2a: nor is it when the old one can no longer be told to close, or takes nothing more.
+#[tokio::test(start_paused = true)]
+async fn rule_2a_what_arrived_on_the_old_one_waits_though_writing_to_it_stalls_or_fails() {
+    for dies in [false, true] {
+        let engine = ScriptedEngine::default().capacity(1);
+        let (client, mut old) = connected(builder(), &engine).await;
+        let mut events = client.subscribe_with(4, SubscriberPolicy::BackPressure);
+        // The one place is taken, so that the close frame has to wait.
+        assert_eq!(client.send("unread").await, SendOutcome::Flushed);
+        client.replace();
+        let _new = Server::accept_and_greet(&engine, "b").await;
+        settle().await;
+        let mut said = 0_usize;
+        while timeout(Duration::from_millis(1), old.say(format!("{said}"))).await.is_ok() {
+            said += 1;
+        }
+        let old = (!dies).then_some(old);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(client.state().generation, 1, "it is not cut off");
+        let mut texts = 0;
+        loop {
+            match timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap() {
+                ClientEvent::Event { generation: 1, event: Line::Text(text) } => {
+                    assert_eq!(text, texts.to_string());
+                    texts += 1;
+                }
+                ClientEvent::Replaced { .. } => break,
+                _ => {}
+            }
+        }
+        assert!(texts >= said, "{texts} of {said}, dies: {dies}");
+        drop(old);
+    }
 }
 
 /// §8.6: the work of `on_connected` ends with the connection that was replaced.

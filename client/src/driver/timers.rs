@@ -126,7 +126,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             self.lifecycle_deadline(),
             self.ping_deadline(),
             self.pump.next_expiry(),
-            connection.and_then(|connection| connection.stalled).map(|(_, until)| until),
+            self.write_deadline(),
             connection.and_then(|connection| connection.resubscribing.as_ref()).map(|(_, until)| *until),
             connection.and_then(|connection| connection.renewing.as_deref()).and_then(Renewing::poll_timeout),
         ]
@@ -146,6 +146,12 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             }
             _ => Some(at),
         }
+    }
+
+    /// A replaced connection has the deadline of its hand-over instead.
+    fn write_deadline(&self) -> Option<Instant> {
+        let (_, until) = self.connection.as_ref()?.stalled?;
+        (!self.core.drains_replaced()).then_some(until)
     }
 
     /// The verdict on a missing pong waits until what has arrived is read: a process that was stopped and goes
@@ -181,8 +187,7 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
     }
 
     fn handle_write_deadline(&mut self, now: Instant) {
-        let stalled = self.connection.as_ref().and_then(|connection| connection.stalled);
-        if stalled.is_none_or(|(_, until)| now < until) {
+        if self.write_deadline().is_none_or(|until| now < until) {
             return;
         }
         if let Some(connection) = &mut self.connection {
