@@ -191,6 +191,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
     }
 
     /// How long a write may make no progress; then the connection counts as broken. By default 10 s.
+    /// When a write fails, what has arrived is read before the connection ends, for this long at most.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self

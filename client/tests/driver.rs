@@ -17,7 +17,7 @@ use std::{
 use everwire_client::{
     AuthenticationErrorKind, Client, ClientEvent, CloseCode, ConnectionState, Credentials,
     DisconnectionSource, EngineErrorKind, Message, NotSentReason, Outgoing, PingRequest, SendOutcome,
-    SubscriberPolicy, credentials_fn, request_fn,
+    SubscriberPolicy, Subscription, credentials_fn, request_fn,
     testing::{Line, Lines, Server},
 };
 use everwire_engine::{
@@ -711,6 +711,66 @@ async fn invariant_7_a_full_socket_does_not_delay_the_health_verdict() {
     }
     sleep(Duration::from_millis(28_100)).await;
     assert_eq!(source(&client), "NoPongReceived");
+}
+
+/// A client whose application does not read, and whose peer has gone unread: what was said, and the subscription.
+async fn unread() -> (Client<Line>, usize, Subscription<Line>) {
+    let engine = ScriptedEngine::default().capacity(16);
+    let client = builder().build(engine.clone()).unwrap();
+    let mut events = client.subscribe_with(8, SubscriberPolicy::BackPressure);
+    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
+    let mut said = 0_usize;
+    while timeout(Duration::from_millis(1), server.say(format!("{said}"))).await.is_ok() {
+        said += 1;
+    }
+    assert!(events.next().await.is_some_and(|event| matches!(event, ClientEvent::State(_))));
+    (client, said, events)
+}
+
+/// All texts, which must be the first that were said, in order, and then the kind of error that ended it.
+async fn texts_and_end(events: &mut Subscription<Line>) -> (usize, EngineErrorKind) {
+    let mut texts = 0;
+    loop {
+        match timeout(Duration::from_secs(1), events.next()).await.unwrap().unwrap() {
+            ClientEvent::Event { event: Line::Text(text), .. } => {
+                assert_eq!(text, texts.to_string());
+                texts += 1;
+            }
+            ClientEvent::State(snapshot) => {
+                let Some(source) = snapshot.state.source() else { continue };
+                return (texts, source.server_reason().unwrap().engine_error.clone().unwrap().kind());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Invariant 7: an application that waits for the outcome of its answer before it reads on, has it, though the write
+/// failed and the rest of what has arrived cannot be read.
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_failed_write_is_told_though_the_application_does_not_read() {
+    let (client, said, mut events) = unread().await;
+    let start = Instant::now();
+    let outcome = timeout(Duration::from_secs(3600), client.send("answer")).await.expect("an outcome");
+    assert!(matches!(outcome, SendOutcome::NotSent(_) | SendOutcome::MaybeSent), "{outcome:?}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+    // What was read before that is delivered before the end, and the end tells the write's own error.
+    let (texts, kind) = texts_and_end(&mut events).await;
+    assert!((8..said).contains(&texts), "{texts} of {said}");
+    assert_eq!(kind, EngineErrorKind::Io);
+}
+
+/// §2: a failed write does not keep an application that reads from what the peer has said before.
+#[tokio::test(start_paused = true)]
+async fn rule_2_what_has_arrived_is_read_before_a_failed_write_ends_the_connection() {
+    let (client, said, mut events) = unread().await;
+    let receipt = client.queue("answer").await;
+    sleep(Duration::from_secs(9)).await;
+    assert!(client.state().state.is_connected(), "{}", client.state().state);
+    let (texts, kind) = texts_and_end(&mut events).await;
+    assert!(texts >= said, "{texts} of {said}");
+    assert_eq!(kind, EngineErrorKind::Io);
+    assert_ne!(receipt.await, SendOutcome::Flushed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -244,6 +244,39 @@ async fn rule_2a_what_arrived_on_the_old_one_waits_though_writing_to_it_stalls_o
     }
 }
 
+/// Invariant 7: a successor to which a write has failed before it took the place of the old one has its end too, though the
+/// application does not read.
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_failed_write_to_a_successor_is_told_though_the_application_does_not_read() {
+    let engine = ScriptedEngine::default();
+    let builder = builder().on_connection_established(|handle| async move {
+        if handle.attempt().replaces.is_some() {
+            sleep(Duration::from_secs(1)).await;
+            handle.send("late");
+        }
+        Ok(())
+    });
+    let (client, mut old) = connected(builder, &engine).await;
+    let mut events = client.subscribe_with(4, SubscriberPolicy::BackPressure);
+    old.connection().set_answer_close(false);
+    client.replace();
+    let mut new = Server::accept_and_greet(&engine, "b").await;
+    for n in 0..40 {
+        new.say(format!("new {n}")).await;
+    }
+    drop(new);
+    // The hand-over takes 5 s; in its course the write fails.
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!((client.state().generation, client.state().state.is_connected()), (2, true));
+    let start = Instant::now();
+    let outcome = timeout(Duration::from_secs(3600), client.send("x")).await.expect("an outcome");
+    assert!(matches!(outcome, SendOutcome::NotSent(_) | SendOutcome::MaybeSent), "{outcome:?}");
+    assert_eq!(start.elapsed().as_secs(), 9, "10 s from the hand-over");
+    let seen = seen(&mut events);
+    assert_eq!(seen.last().map(String::as_str), Some("Disconnected 2"), "{seen:?}");
+    assert!(seen.contains(&"2 hello b".to_owned()), "{seen:?}");
+}
+
 /// §8.6: the work of `on_connected` ends with the connection that was replaced.
 #[tokio::test(start_paused = true)]
 async fn rule_2a_the_scope_of_the_old_connection_ends_and_a_new_one_begins() {

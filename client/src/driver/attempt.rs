@@ -97,7 +97,7 @@ pub(super) struct Connection<C> {
     pub(super) read_dry: bool,
     /// Reading waits for the application.
     pub(super) paused: bool,
-    /// Writing makes no progress: what the pump's count was, and until when it may stay so.
+    /// Writing makes no progress, or has failed: what the pump's count was, and until when it may stay so.
     pub(super) stalled: Option<(u64, Instant)>,
 }
 

@@ -72,6 +72,10 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
             return false;
         };
         if connection.write_error.is_some() {
+            // There is more to read. An application that lets it wait must not hold up the end for ever.
+            if connection.stalled.is_none() {
+                connection.stalled = Some((self.pump.progress(), now() + self.settings.write_timeout));
+            }
             return false;
         }
         let before = self.pump.progress();
@@ -192,8 +196,10 @@ impl<E: Engine, D: EventDecoder> Driver<E, D> {
         }
         if let Some(connection) = &mut self.connection {
             let generation = connection.generation;
-            let error = EngineError::timeout(Stage::Open, self.settings.write_timeout)
-                .with_detail("the peer takes nothing more");
+            let error = connection.write_error.take().unwrap_or_else(|| {
+                EngineError::timeout(Stage::Open, self.settings.write_timeout)
+                    .with_detail("the peer takes nothing more")
+            });
             self.tell(Input::Ended { generation, close: None, error: Some(error) });
         }
     }
