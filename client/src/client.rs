@@ -306,7 +306,8 @@ impl Outgoing {
         self
     }
 
-    /// Held until the client is connected, for at most `ttl`; a `disconnect` of the user's does not end that.
+    /// Held until the client is connected, for at most `ttl`; once it is queued, a `disconnect` of the user's does not
+    /// end that. While that disconnect is under way nothing is accepted.
     #[must_use]
     pub const fn hold(mut self, ttl: Duration) -> Self {
         self.class = SendClass::Hold { ttl };

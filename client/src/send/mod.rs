@@ -40,8 +40,9 @@ pub enum SendClass {
         /// Its number, as each [`ClientEvent`](crate::ClientEvent) carries it.
         generation: u64,
     },
-    /// Waits for a connection, for at most so long, also when the user disconnects meanwhile. Once handed to a connection that then dies, it is
-    /// [`MaybeSent`](SendOutcome::MaybeSent) and not sent again.
+    /// Waits for a connection, for at most so long, and once it is queued also when the user disconnects meanwhile.
+    /// While that disconnect is under way nothing is accepted, and what waits for room is sent away. Once handed to a
+    /// connection that then dies, it is [`MaybeSent`](SendOutcome::MaybeSent) and not sent again.
     Hold {
         /// How long it may wait, counted from the call.
         ttl: Duration,

@@ -49,11 +49,12 @@ impl fmt::Display for SendOutcome {
 pub enum NotSentReason {
     /// There is no connection, and its class does not wait for one.
     NotConnected,
-    /// The connection ended, or was about to, while the message was queued.
+    /// The connection ended, or was about to, while the message was queued. Or a disconnect of the user is under way,
+    /// during which nothing is accepted, whatever its class.
     Disconnected,
     /// It was meant for a connection that is not the present one.
     OtherConnection,
-    /// It waited for a connection for as long as its class allows.
+    /// It waited for a connection, or for its turn on one that takes nothing, for as long as its class allows.
     Expired,
     /// The queue is full. Only `try_send` says so; `send` waits.
     Full,
@@ -97,7 +98,7 @@ impl fmt::Display for NotSentReason {
             Self::NotConnected => "the client is not connected",
             Self::Disconnected => "the connection ended before its turn came",
             Self::OtherConnection => "it was meant for another connection than the present one",
-            Self::Expired => "no connection came within its time to live",
+            Self::Expired => "its turn did not come within its time to live",
             Self::Full => "the send queue is full",
             Self::TooLarge => "it is larger than the connection allows",
             Self::Invalid => "nobody may send it: `Message::check` says what is wrong with it",
