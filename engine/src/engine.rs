@@ -64,6 +64,7 @@ pub trait Engine: Send + Sync + 'static {
 ///   sent. Any other error is the end.
 /// - Protocol pings are answered by the connection; the application sees them for information only.
 /// - **Flushing**: a message is on its way when `poll_flush` returns `Ready(Ok)` after its `start_send`.
+///   Once the connection has ended, it returns an error while anything is unflushed.
 /// - **Dropping** releases the socket at once.
 pub trait Connection:
     Stream<Item = Result<Message, EngineError>> + Sink<Message, Error = EngineError> + Send + Unpin + 'static

@@ -287,3 +287,34 @@ async fn the_engine_conforms() {
     }
     conformance::check(&everwire_engine::BoxEngine::new(TungsteniteEngine::new()), &mut server).await;
 }
+
+/// 64 MiB that nobody reads, and a peer that goes away.
+#[tokio::test]
+async fn what_has_not_left_before_the_end_is_not_told_flushed() {
+    let address = serve(async move |tcp: tokio::net::TcpStream| {
+        drop(tokio_tungstenite::accept_async(tcp).await.unwrap());
+    })
+    .await;
+    let mut connection = TungsteniteEngine::new().connect(request(format!("ws://{address}/"))).await.unwrap();
+    connection.feed(Message::binary(vec![7; 64 << 20])).await.unwrap();
+    assert!(connection.next().await.unwrap().is_err());
+    assert_eq!(connection.flush().await.unwrap_err().kind(), EngineErrorKind::Closed);
+    assert_eq!(connection.close().await.unwrap_err().kind(), EngineErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn what_had_left_before_the_end_stays_flushed() {
+    let address = serve(async move |tcp: tokio::net::TcpStream| {
+        let mut ws = tokio_tungstenite::accept_async(tcp).await.unwrap();
+        while ws.next().await.is_some() {}
+    })
+    .await;
+    let mut connection = TungsteniteEngine::new().connect(request(format!("ws://{address}/"))).await.unwrap();
+    connection.send("a".into()).await.unwrap();
+    // Not flushed apart: a close frame leaves at once, and all that was before it.
+    connection.feed(Message::close(CloseCode::NORMAL, "")).await.unwrap();
+    assert!(matches!(connection.next().await, Some(Ok(Message::Close(_)))));
+    assert!(connection.next().await.is_none());
+    connection.flush().await.unwrap();
+    connection.close().await.unwrap();
+}

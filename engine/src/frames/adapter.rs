@@ -37,6 +37,8 @@ pub(super) struct NonBlocking {
     /// Where in the peer's messages the bytes stand that were read.
     boundary: Boundary,
     backlog: Backlog,
+    /// Something of the application's was written that has not left, as far as is known.
+    unflushed: bool,
 }
 
 /// Whether the transport takes what we write.
@@ -66,6 +68,7 @@ impl NonBlocking {
             ahead: Ahead::default(),
             boundary,
             backlog: Backlog::None,
+            unflushed: false,
         }
     }
 
@@ -159,6 +162,17 @@ impl NonBlocking {
         caught_up
     }
 
+    /// A message of the application's is about to be written.
+    #[inline]
+    pub(super) const fn sends(&mut self) {
+        self.unflushed = true;
+    }
+
+    /// Whether a message of the application's was written and has not left, as far as is known.
+    pub(super) const fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
     /// Ends the writing half: close-notify on TLS, FIN on TCP.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
@@ -234,7 +248,10 @@ impl Write for NonBlocking {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        or_would_block(Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&self.waker)))
+        or_would_block(Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&self.waker)))?;
+        // tungstenite flushes only when its own buffer is empty.
+        self.unflushed = false;
+        Ok(())
     }
 }
 

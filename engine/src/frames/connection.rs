@@ -253,6 +253,15 @@ impl TungsteniteConnection {
             _ => Err(EngineError::new(EngineErrorKind::Closed, Stage::Open)),
         }
     }
+
+    /// What has not left by the end never will.
+    fn flushed_at_the_end(&self) -> Result<(), EngineError> {
+        if self.io.is_unflushed() {
+            let error = EngineError::new(EngineErrorKind::Closed, Stage::Open);
+            return Err(error.with_detail("it ended before all was flushed"));
+        }
+        Ok(())
+    }
 }
 
 impl Connection for TungsteniteConnection {
@@ -335,6 +344,7 @@ impl Sink<Message> for TungsteniteConnection {
         if this.bounded {
             this.bound(false);
         }
+        this.io.sends();
         match this.socket.write(&mut this.io, message) {
             Ok(()) => Ok(()),
             // It is in the write buffer all the same; the buffer is to be emptied before the next one.
@@ -350,13 +360,14 @@ impl Sink<Message> for TungsteniteConnection {
         let this = self.get_mut();
         this.io.register(cx);
         if matches!(this.phase, Phase::Done) {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.flushed_at_the_end());
         }
         match this.flush() {
-            Ok(()) | Err(WsError::ConnectionClosed) => {
+            Ok(()) => {
                 this.blocked = false;
                 Poll::Ready(Ok(()))
             }
+            Err(WsError::ConnectionClosed) => Poll::Ready(this.flushed_at_the_end()),
             Err(error) if would_block(&error) => Poll::Pending,
             Err(error) => Poll::Ready(Err(map_error(error, this.config))),
         }

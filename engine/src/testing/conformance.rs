@@ -23,6 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_sink::Sink as _;
 
 use super::{DuplexConnection, ScriptedEngine};
 use crate::{
@@ -62,6 +63,8 @@ pub async fn check<E: Engine, S: Server>(engine: &E, server: &mut S) {
     within("closing_is_sending_and_reading_on", Box::pin(closing_is_sending_and_reading_on(engine, server)))
         .await;
     within("an_end_without_close_is_an_error", Box::pin(an_end_without_close_is_an_error(engine, server)))
+        .await;
+    within("what_has_not_left_is_not_flushed", Box::pin(what_has_not_left_is_not_flushed(engine, server)))
         .await;
     within(
         "what_may_not_be_sent_is_refused_and_the_connection_stays",
@@ -184,6 +187,28 @@ pub async fn an_end_without_close_is_an_error<E: Engine, S: Server>(engine: &E, 
     let error = recv(&mut ours).await.expect("an item").expect_err("the end was not announced");
     assert_eq!(error.kind(), EngineErrorKind::Io);
     assert!(recv(&mut ours).await.is_none(), "an error is the last item");
+}
+
+/// What the peer has not taken when the connection ends is not told flushed afterwards. An engine whose transport takes
+/// 64 MiB that nobody reads has nothing to show here.
+///
+/// # Panics
+/// When it is.
+pub async fn what_has_not_left_is_not_flushed<E: Engine, S: Server>(engine: &E, server: &mut S) {
+    let (mut ours, theirs) = open(engine, server).await;
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut left = 64;
+    while left > 0 && Pin::new(&mut ours).poll_ready(cx).is_ready() {
+        Pin::new(&mut ours).start_send(Message::binary(vec![7; 1 << 20])).expect("the connection is open");
+        left -= 1;
+    }
+    if Pin::new(&mut ours).poll_flush(cx).is_ready() {
+        return;
+    }
+    drop(theirs);
+    while recv(&mut ours).await.is_some() {}
+    let outcome = poll_fn(|cx| Pin::new(&mut ours).poll_flush(cx)).await;
+    assert!(outcome.is_err(), "messages that nobody took were told flushed after the end");
 }
 
 /// A close frame with a code that is never sent or a reason that does not fit, and a ping or pong that is too large, are
