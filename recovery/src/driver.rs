@@ -9,14 +9,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Instant, SystemTime},
 };
 
 use everwire_netmon::{Lifecycle, NetworkStatus};
 use futures_core::Stream;
 use futures_util::{StreamExt, task::AtomicWaker};
-use tokio::time::Sleep;
+use tokio::{task::coop, time::Sleep};
 
 use crate::{
     Cause, Decision, Input, Notice, Output, RecoverableClient, RecoveryCore, RecoveryStatus, feed::Feed,
@@ -97,6 +97,7 @@ pub(crate) fn run<C: RecoverableClient>(
         let links = &*told.0;
         let mut snapshots = client.snapshots();
         let mut timer = Timer::default();
+        let (mut after_hint, mut after_network) = (false, false);
         loop {
             while let Some(output) = core.poll_output() {
                 match output {
@@ -120,26 +121,42 @@ pub(crate) fn run<C: RecoverableClient>(
 
             let timeout = core.poll_timeout();
             // In this order when several are ready: what the client and its user did comes before what we would
-            // do. None of them can starve the timer, since each is as rare as a change of state.
+            // do. Hints are streams of others', which may always have the next one: after one of them the others and
+            // the timer come first, and once the scheduler's budget is spent, so do other tasks.
             let input = poll_fn(|cx| {
-                if let Poll::Ready(snapshot) = snapshots.poll_next_unpin(cx) {
-                    return Poll::Ready(match snapshot {
-                        Some(snapshot) => Input::Snapshot { snapshot, wall: wall() },
-                        None => Input::ClientGone,
-                    });
+                let budget = ready!(coop::poll_proceed(cx));
+                let poll = (|| {
+                    if let Poll::Ready(snapshot) = snapshots.poll_next_unpin(cx) {
+                        return Poll::Ready(match snapshot {
+                            Some(snapshot) => Input::Snapshot { snapshot, wall: wall() },
+                            None => Input::ClientGone,
+                        });
+                    }
+                    if links.retry_now.poll(cx).is_ready() {
+                        return Poll::Ready(Input::RetryNow);
+                    }
+                    if after_hint && timer.poll(cx, timeout).is_ready() {
+                        return Poll::Ready(Input::Timeout);
+                    }
+                    if after_network && let Poll::Ready(Some(place)) = lifecycle.poll_next_unpin(cx) {
+                        return Poll::Ready(Input::Lifecycle(place));
+                    }
+                    if let Poll::Ready(Some(status)) = network.poll_next_unpin(cx) {
+                        return Poll::Ready(Input::Network(status));
+                    }
+                    if let Poll::Ready(Some(place)) = lifecycle.poll_next_unpin(cx) {
+                        return Poll::Ready(Input::Lifecycle(place));
+                    }
+                    timer.poll(cx, timeout).map(|()| Input::Timeout)
+                })();
+                if poll.is_ready() {
+                    budget.made_progress();
                 }
-                if links.retry_now.poll(cx).is_ready() {
-                    return Poll::Ready(Input::RetryNow);
-                }
-                if let Poll::Ready(Some(status)) = network.poll_next_unpin(cx) {
-                    return Poll::Ready(Input::Network(status));
-                }
-                if let Poll::Ready(Some(place)) = lifecycle.poll_next_unpin(cx) {
-                    return Poll::Ready(Input::Lifecycle(place));
-                }
-                timer.poll(cx, timeout).map(|()| Input::Timeout)
+                poll
             })
             .await;
+            after_network = matches!(input, Input::Network(_));
+            after_hint = after_network || matches!(input, Input::Lifecycle(_));
 
             let gone = matches!(input, Input::ClientGone);
             core.handle(now(), input);

@@ -1,6 +1,13 @@
 //! The handler over a scripted client, on paused time.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use everwire_client::{ConnectionState, DisconnectionSource, HealthCheckInfo, ServerReason, Snapshot};
 use everwire_netmon::{Hint, Lifecycle, NetworkStatus};
@@ -297,4 +304,52 @@ async fn the_same_seed_gives_the_same_delays() {
     }
     assert_eq!(delays(3).await, delays(3).await);
     assert_ne!(delays(3).await, delays(4).await);
+}
+
+/// A stream that always has the same item, and how often it was asked. It falls silent in the end, so that a driver
+/// that reads on and on fails a test instead of hanging it.
+fn always<T: Clone + Send + Unpin + 'static>(
+    item: T,
+) -> (Arc<AtomicUsize>, impl Stream<Item = T> + Send + Unpin) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&asked);
+    let stream = stream::poll_fn(move |_| match counts.fetch_add(1, Ordering::Relaxed) {
+        PATIENCE.. => Poll::Pending,
+        _ => Poll::Ready(Some(item.clone())),
+    });
+    (asked, stream)
+}
+
+const PATIENCE: usize = 1_000_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_always_has_an_item_leaves_the_thread_to_others() {
+    let (client, _script) = Script::new();
+    let (asked, monitor) = always(NetworkStatus::online());
+    let _handler = ConnectionRecoveryHandler::builder(client).monitor(monitor).spawn().unwrap();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((1..10_000).contains(&asked), "asked {asked} times in ten turns");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_that_always_have_an_item_keep_neither_each_other_nor_the_clock_from_their_turn() {
+    let (client, mut script) = Script::new();
+    let (online, monitor) = always(NetworkStatus::online());
+    let (places, lifecycle) = always(Lifecycle::Foreground);
+    let _handler = ConnectionRecoveryHandler::builder(client)
+        .monitor(monitor)
+        .lifecycle(lifecycle)
+        .seed(7)
+        .spawn()
+        .unwrap();
+    script.connects().await;
+    script.loses().await;
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    settle().await;
+    assert_eq!(script.asked(), [Asked::Reconnect]);
+    let (online, places) = (online.load(Ordering::Relaxed), places.load(Ordering::Relaxed));
+    assert!(online.abs_diff(places) <= 2 && online < PATIENCE, "asked {online} and {places} times");
 }
