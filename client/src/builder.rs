@@ -127,7 +127,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
         F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
-        self.on_established = Some(hooks::authenticate(hook));
+        self.on_established = Some(hooks::authenticate("on_connection_established", hook));
         self
     }
 

@@ -201,15 +201,15 @@ impl ConnectionScope {
 pub(crate) type Authenticate =
     Arc<dyn Fn(HandshakeHandle) -> BoxFuture<'static, Result<(), AuthenticationError>> + Send + Sync>;
 
-/// A hook of the user's, whose errors may be of any type.
-pub(crate) fn authenticate<F, Fut>(hook: F) -> Authenticate
+/// A hook of the user's by its name, whose errors may be of any type.
+pub(crate) fn authenticate<F, Fut>(name: &'static str, hook: F) -> Authenticate
 where
     F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
     Arc::new(move |handle| {
         let outcome = hook(handle);
-        Box::pin(async { outcome.await.map_err(AuthenticationError::from) })
+        Box::pin(async move { outcome.await.map_err(|error| AuthenticationError::from(error).of_hook(name)) })
     })
 }
 

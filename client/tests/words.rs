@@ -56,16 +56,17 @@ async fn rule_8_2_a_request_provider_that_fails_is_named_with_its_own_words() {
 async fn rule_8_4_a_failed_authentication_is_told_in_the_words_of_the_hook() {
     let hook = |_| async { Err("the challenge was\nno base64".into()) };
     for (builder, words) in [
-        (builder().on_connection_established(hook), r#""the challenge was\nno base64""#),
+        (
+            builder().on_connection_established(hook),
+            r#"`on_connection_established` returned an error: "the challenge was\nno base64""#,
+        ),
         (
             builder().credentials(credentials_fn(|_| async { Err("the keychain is locked".into()) })),
-            r#""the keychain is locked""#,
+            r#"credentials could not be produced or presented: "the keychain is locked""#,
         ),
     ] {
         let told = failure(builder, ScriptedEngine::default()).await;
-        let failed =
-            "attempt 1 ended with AuthenticationFailed: credentials could not be produced or presented";
-        assert_eq!(told, format!("{failed}: {words}"));
+        assert_eq!(told, format!("attempt 1 ended with AuthenticationFailed: {words}"));
     }
 }
 

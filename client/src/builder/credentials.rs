@@ -129,7 +129,7 @@ impl<D: EventDecoder> ClientBuilder<D> {
         F: Fn(HandshakeHandle) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
-        self.credentials.on_renewed = Some(hooks::authenticate(hook));
+        self.credentials.on_renewed = Some(hooks::authenticate("on_credentials_renewed", hook));
         self
     }
 

@@ -152,13 +152,20 @@ pub(crate) fn redacted(error: &serde_json::Error) -> DecodeError {
         Category::Io => DecodeErrorKind::Other,
     };
     let (line, column) = (error.line(), error.column());
-    let place = format!("line {line} column {column}");
+    // What serde keeps before it looks at it, as the fields of a tagged enum, has lost its place.
+    let place = (line > 0).then(|| format!("line {line} column {column}"));
     let words = error.to_string();
-    let words = words.strip_suffix(&format!(" at {place}")).unwrap_or(&words);
-    DecodeError::new(kind).with_detail(match expectation(words) {
-        Some(expected) if kind == DecodeErrorKind::Shape => format!("{expected} at {place}"),
-        _ => place,
-    })
+    let words = match &place {
+        Some(place) => words.strip_suffix(&format!(" at {place}")).unwrap_or(&words),
+        None => &words,
+    };
+    let expected = expectation(words).filter(|_| kind == DecodeErrorKind::Shape);
+    match (expected, place) {
+        (Some(expected), Some(place)) => DecodeError::new(kind).with_detail(format!("{expected} at {place}")),
+        (Some(expected), None) => DecodeError::new(kind).with_detail(expected.to_owned()),
+        (None, Some(place)) => DecodeError::new(kind).with_detail(place),
+        (None, None) => kind.into(),
+    }
 }
 
 /// The part of serde's words for a shape error that does not stem from the payload.
@@ -237,6 +244,20 @@ mod tests {
             assert!(shown.contains(words), "{text}: {shown}");
             assert!(!shown.contains("s3cret"), "{text}: {shown}");
         }
+    }
+
+    #[test]
+    fn an_error_whose_place_serde_does_not_know_names_none() {
+        for text in [r#"{"type":"said","text":"a"}"#, r#"{"type":"said","text":"a","at":"b"}"#] {
+            let error = error(text).to_string();
+            assert!(!error.contains("line"), "{error}");
+        }
+        let known = serde_json::from_str::<u32>("[]").unwrap_err();
+        assert!(
+            redacted(&known).to_string().ends_with("expected u32 at line 1 column 0"),
+            "{}",
+            redacted(&known)
+        );
     }
 
     #[test]

@@ -78,12 +78,14 @@ pub struct AuthenticationError {
     /// What the server said to the refused credentials.
     pub(crate) api_error: Option<ApiError>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// The hook that returned it; none is the provider.
+    hook: Option<&'static str>,
 }
 
 impl AuthenticationError {
     /// An error of a kind.
     pub const fn new(kind: AuthenticationErrorKind) -> Self {
-        Self { kind, api_error: None, source: None }
+        Self { kind, api_error: None, source: None, hook: None }
     }
 
     /// Credentials could not be produced, or not be presented, for this reason.
@@ -92,12 +94,13 @@ impl AuthenticationError {
             kind: AuthenticationErrorKind::Failed,
             api_error: None,
             source: Some(Arc::from(source.into())),
+            hook: None,
         }
     }
 
     /// The server refused the credentials and said so.
     pub const fn refused(error: ApiError) -> Self {
-        Self { kind: AuthenticationErrorKind::Refused, api_error: Some(error), source: None }
+        Self { kind: AuthenticationErrorKind::Refused, api_error: Some(error), source: None, hook: None }
     }
 
     /// With what the server said to the refused credentials.
@@ -107,9 +110,25 @@ impl AuthenticationError {
         self
     }
 
+    /// As this hook's, which may have failed in something else than the authentication.
+    pub(crate) const fn of_hook(mut self, hook: &'static str) -> Self {
+        self.hook = Some(hook);
+        self
+    }
+
     /// With the words of the hook or the provider, where it was that which failed.
     pub(crate) const fn in_full(&self) -> InFull<'_> {
         InFull(self)
+    }
+
+    const fn words(&self) -> &'static str {
+        match self.kind {
+            AuthenticationErrorKind::Failed => "credentials could not be produced or presented",
+            AuthenticationErrorKind::Panicked => "the authentication panicked",
+            AuthenticationErrorKind::Timeout => "credentials were not produced in time",
+            AuthenticationErrorKind::Refused => "the server refused the credentials",
+            AuthenticationErrorKind::RefusedTwice => "the provider returned refused credentials again",
+        }
     }
 
     /// What failed.
@@ -145,13 +164,11 @@ impl From<Box<dyn StdError + Send + Sync>> for AuthenticationError {
 
 impl fmt::Display for AuthenticationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            AuthenticationErrorKind::Failed => "credentials could not be produced or presented",
-            AuthenticationErrorKind::Panicked => "the authentication panicked",
-            AuthenticationErrorKind::Timeout => "credentials were not produced in time",
-            AuthenticationErrorKind::Refused => "the server refused the credentials",
-            AuthenticationErrorKind::RefusedTwice => "the provider returned refused credentials again",
-        })?;
+        if let (AuthenticationErrorKind::Failed, Some(hook)) = (self.kind, self.hook) {
+            write!(f, "`{hook}` returned an error")?;
+        } else {
+            f.write_str(self.words())?;
+        }
         match &self.api_error {
             Some(error) => write!(f, " ({error})"),
             None => Ok(()),
@@ -165,6 +182,7 @@ impl fmt::Debug for AuthenticationError {
             .field("kind", &self.kind)
             .field("api_error", &self.api_error)
             .field("source", &self.source)
+            .field("hook", &self.hook)
             .finish()
     }
 }
@@ -207,5 +225,8 @@ mod tests {
         assert_eq!(error.kind(), AuthenticationErrorKind::Failed);
         assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the keychain is locked"));
         assert!(format!("{error:?}").contains("keychain"));
+        // The hook may do more than authenticate.
+        let error = error.of_hook("on_connection_established");
+        assert_eq!(error.to_string(), "`on_connection_established` returned an error");
     }
 }
