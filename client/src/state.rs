@@ -106,7 +106,8 @@ impl HealthCheckInfo {
 pub enum DisconnectionSource {
     /// The user called `disconnect`, or dropped the last handle.
     UserInitiated,
-    /// The server closed, refused, or broke off; also a transport error and a failed dial.
+    /// The other side's: the server closed, refused, or broke off. Also whatever is not known to be anyone else's: the
+    /// path broke, a write made no progress, the dial failed, or the request provider gave no request to dial.
     ServerInitiated(Box<ServerReason>),
     /// Recovery asked for it: the path moved, the machine slept, the application went to the background.
     SystemInitiated,

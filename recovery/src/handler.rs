@@ -84,8 +84,9 @@ impl ConnectionRecoveryHandler {
     }
 
     /// Makes the attempt that is due at once, for a user who presses "retry": the ladder starts again, the
-    /// limits, a stop and being offline give way, and a [`RetryBudget`](crate::RetryBudget) gives no token for it. Does nothing while the client is connected or connecting, and nothing
-    /// after a `disconnect` by the user: connect the client itself then.
+    /// limits, a stop and being offline give way, and a [`RetryBudget`](crate::RetryBudget) gives no token for it.
+    /// Does nothing while the client is connected or connecting, and nothing after a `disconnect` by the user: connect
+    /// the client itself then.
     pub fn retry_now(&self) {
         self.inner.links.retry_now.ring();
     }
