@@ -74,7 +74,8 @@ impl Timeline {
             "      not viable, viable: whether the connection's path can carry anything, as far as is known",
             "      error: what the server announced, or what the engine met",
             "      in the room: all is well again, and what was not confirmed is sent again",
-            "why   the reason of a state or a decision; after 197 ms: so long recovery waits until it tries again",
+            "why   the reason of a state or a decision; 197 ms: so long recovery waits until it tries again",
+            "      all timings of the demo are shortened: by default recovery and health checks are more patient",
             "",
         ] {
             self.output.line(paint.dim(line));
@@ -99,7 +100,7 @@ impl Timeline {
             "FAULT" | "REPAIR" => paint.bold(padded),
             _ => padded,
         };
-        let delay = delay.map(|delay| format!("  after {}", show_duration(delay))).unwrap_or_default();
+        let delay = delay.map(|delay| format!("  {}", show_duration(delay))).unwrap_or_default();
         let line = format!("{:>9.3} s  {who:<6}  {shown} {cause}{delay}", elapsed.as_secs_f64());
         self.output.line(line.trim_end());
     }
