@@ -214,7 +214,12 @@ mod tests {
         let mut decoder = JsonDecoder::<Event>::new();
         let from_text = decoder.decode(&json.into()).unwrap();
         assert_eq!(from_text, Some(Event::Said { text: "grüezi 😀".to_owned(), at: 7 }));
-        assert_eq!(decoder.decode(&Message::binary(json.as_bytes().to_vec())).unwrap(), from_text);
+        let binary = |json: &str| Message::binary(json.as_bytes().to_vec());
+        assert_eq!(decoder.decode(&binary(json)).unwrap(), from_text);
+        let truncated = &json[..json.len() - 1];
+        let from_text = decoder.decode(&truncated.into()).unwrap_err();
+        assert_eq!(from_text.kind(), DecodeErrorKind::Syntax);
+        assert_eq!(decoder.decode(&binary(truncated)).unwrap_err().to_string(), from_text.to_string());
         assert_eq!(
             decoder.decode(&Message::Ping(bytes::Bytes::new())).unwrap_err().kind(),
             DecodeErrorKind::Unsupported
