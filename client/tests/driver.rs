@@ -212,15 +212,7 @@ async fn invariant_9_dropping_the_last_handle_closes_in_the_background() {
 /// §6 and invariant 7: while the application does not read, we do not either, and the pong deadline stands still.
 #[tokio::test(start_paused = true)]
 async fn rule_6_back_pressure_pauses_reading_and_liveness_stays_truthful() {
-    let engine = ScriptedEngine::default().capacity(16);
-    let client = builder().build(engine.clone()).unwrap();
-    let mut events = client.subscribe_with(8, SubscriberPolicy::BackPressure);
-    let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
-    let mut said = 0_usize;
-    while timeout(Duration::from_millis(1), server.say(format!("{said}"))).await.is_ok() {
-        said += 1;
-        assert!(said < 200, "nothing holds the server back");
-    }
+    let (client, _server, said, mut events) = held_back().await;
     // Ten minutes without reading: no verdict, since the pong may be among what waits.
     sleep(Duration::from_secs(600)).await;
     assert_eq!(client.state().state.name(), "Connected");
@@ -713,16 +705,23 @@ async fn invariant_7_a_full_socket_does_not_delay_the_health_verdict() {
     assert_eq!(source(&client), "NoPongReceived");
 }
 
-/// A client whose application does not read, and whose peer has gone unread: what was said, and the subscription.
-async fn unread() -> (Client<Line>, usize, Subscription<Line>) {
+/// A client whose application does not read, and a server that has said all that it could.
+async fn held_back() -> (Client<Line>, Server, usize, Subscription<Line>) {
     let engine = ScriptedEngine::default().capacity(16);
     let client = builder().build(engine.clone()).unwrap();
-    let mut events = client.subscribe_with(8, SubscriberPolicy::BackPressure);
+    let events = client.subscribe_with(8, SubscriberPolicy::BackPressure);
     let (_, mut server) = tokio::join!(client.connect(), Server::accept_and_greet(&engine, "a"));
     let mut said = 0_usize;
     while timeout(Duration::from_millis(1), server.say(format!("{said}"))).await.is_ok() {
         said += 1;
+        assert!(said < 200, "nothing holds the server back");
     }
+    (client, server, said, events)
+}
+
+/// A client whose application does not read, and whose peer has gone unread: what was said, and the subscription.
+async fn unread() -> (Client<Line>, usize, Subscription<Line>) {
+    let (client, _, said, mut events) = held_back().await;
     assert!(events.next().await.is_some_and(|event| matches!(event, ClientEvent::State(_))));
     (client, said, events)
 }
